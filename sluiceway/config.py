@@ -1,0 +1,79 @@
+"""The only reader of environment and files. Every limit stands here with its unit and its reason.
+
+Settings come from the environment (``SLUICEWAY_`` and the name in capitals; sections are joined by two
+underscores: ``SLUICEWAY_HTTP__PORT=4566``) and from ``sluiceway.toml`` in the data folder, in this order.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, Field
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
+
+KiB = 1024
+MiB = 1024 * KiB
+GiB = 1024 * MiB
+
+
+class HttpSettings(BaseModel):
+    """The HTTP listener."""
+
+    host: str = Field("127.0.0.1", description="Address to listen on; other machines reach 0.0.0.0 only.")
+    port: int = Field(4566, description="TCP port; 0 lets the system choose a free one.")
+    tls_certificate: Path | None = Field(None, description="PEM file; with tls_key it turns TLS on.")
+    tls_key: Path | None = Field(None, description="PEM file of the certificate's private key.")
+    header_bytes_max: int = Field(
+        64 * KiB, description="Bytes of all request headers together; SDKs with session tokens stay under 16 KiB."
+    )
+    query_bytes_max: int = Field(32 * KiB, description="Bytes of a query string; presigned URLs stay under 8 KiB.")
+    body_bytes_max: int = Field(
+        16 * MiB + 64 * KiB,
+        description="Bytes of a body that is parsed whole (DynamoDB's BatchWriteItem is 16 MB); objects stream past it.",
+    )
+    body_idle_s: float = Field(60.0, description="Seconds without a byte of an announced body before giving up.")
+    connections_max: int = Field(2000, description="Open connections and running requests at the same time.")
+    keep_alive_s: float = Field(75.0, description="Seconds an idle connection is kept, above common proxies' 60.")
+    stop_grace_s: float = Field(10.0, description="Seconds that requests in flight get to finish at a stop.")
+
+
+class StoreSettings(BaseModel):
+    """The embedded SQLite store."""
+
+    page_bytes: int = Field(16 * KiB, description="Page size; 16 KiB measured twice the throughput of 4 KiB.")
+    group_max: int = Field(512, description="Transaction functions in one commit; more only adds latency.")
+    queue_max: int = Field(8192, description="Functions waiting for the writer; past it callers are throttled.")
+    function_warn_ms: float = Field(50.0, description="A transaction function slower than this is logged by name.")
+    function_limit_ms: float = Field(5000.0, description="A transaction function slower than this is interrupted.")
+    readers_max: int = Field(4, description="Read connections for views that run beside the event loop.")
+    cache_bytes: int = Field(32 * MiB, description="Page cache of the writer's connection.")
+    checkpoint_pages: int = Field(2000, description="WAL pages after which a checkpoint runs (about 32 MiB).")
+
+
+class Settings(BaseSettings):
+    """Everything an operator can set."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="SLUICEWAY_", env_nested_delimiter="__", extra="forbid", nested_model_default_partial_update=True
+    )
+
+    data: Path = Field(Path("sluiceway-data"), description="The data folder; one server at a time holds it.")
+    account: str = Field("000000000000", pattern=r"^\d{12}$", description="Account id in every ARN.")
+    region: str = Field("us-east-1", pattern=r"^[a-z0-9-]{1,32}$", description="Region in every ARN and signature.")
+    log_format: Literal["text", "json"] = Field("text", description="One readable line per event, or one JSON object.")
+    log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least severe level logged.")
+    http: HttpSettings = Field(default_factory=HttpSettings)
+    store: StoreSettings = Field(default_factory=StoreSettings)
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """What is passed in, then the environment, then the TOML file."""
+        return init_settings, env_settings, TomlConfigSettingsSource(settings_cls)

@@ -1,0 +1,64 @@
+"""What a service's edge offers: a table of operations, run by ``edges.aws.pipeline``.
+
+The pipeline parses a request by the service model, authenticates it, authorises it with the operation's
+action, resource and resource policy, calls the handler, and serialises what it returns. A handler is
+"translate, commit, translate": it gets the model's input shape as a dict and returns the output shape's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from sluiceway.core.identity import Principal, Scope
+from sluiceway.errors import DomainError
+
+
+@dataclass(slots=True)
+class Call:
+    """One authenticated operation. ``params`` has the members of the model's input shape, typed as
+    botocore types them (blobs are bytes, timestamps are aware datetimes, streaming members are bytes)."""
+
+    service: str
+    operation: str
+    params: dict[str, Any]
+    principal: Principal
+    scope: Scope
+    request_id: str
+    now_ms: int
+    base_url: str
+    conditions: dict[str, list[str]] = field(default_factory=dict)  # policy condition keys and values
+
+
+Output = dict[str, Any] | None
+OperationHandler = Callable[[Call], Awaitable[Output]]
+ResourceOf = Callable[[Call], str]  # the ARN that policies are evaluated against; "*" where AWS has none
+PolicyOf = Callable[[Call], Awaitable[dict[str, Any] | None]]  # the resource's own policy document
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """``action`` defaults to ``SERVICE:OperationName``. ``public`` skips authentication (signed tokens in
+    the request prove the right instead, as for SNS's ConfirmSubscription)."""
+
+    handler: OperationHandler
+    resource: ResourceOf
+    policy: PolicyOf | None = None
+    action: str | None = None
+    public: bool = False
+
+
+#: (domain error class, kind) -> the error's shape name in the service model, or its code on the wire.
+ErrorTable = Mapping[tuple[type[DomainError], str], str]
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceEdge:
+    """One protocol service. ``name`` is botocore's ("sqs", "dynamodbstreams"); ``iam_prefix`` is what its
+    policy actions begin with ("dynamodb")."""
+
+    name: str
+    iam_prefix: str
+    operations: Mapping[str, Operation]
+    errors: ErrorTable

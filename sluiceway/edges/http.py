@@ -1,0 +1,153 @@
+"""Requests and responses as every edge sees them: thin values over ASGI, with limits applied.
+
+The ASGI application itself is in ``edges.asgi``; the choice of an edge is in ``edges.routing``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import unquote_to_bytes
+
+from sluiceway.errors import Invalid, TooLarge
+
+Receive = Callable[[], Awaitable[dict[str, Any]]]
+
+
+class Headers:
+    """Request headers: names in lower case, repeated ones kept in order."""
+
+    __slots__ = ("_first", "items")
+
+    def __init__(self, items: Iterable[tuple[str, str]]) -> None:
+        self.items = list(items)
+        self._first: dict[str, str] = {}
+        for name, value in self.items:
+            self._first.setdefault(name, value)
+
+    def get(self, name: str, default: str = "") -> str:
+        """The first value of ``name`` (lower case)."""
+        return self._first.get(name, default)
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._first
+
+    def all(self, name: str) -> list[str]:
+        """Every value of ``name``, in order."""
+        return [value for key, value in self.items if key == name]
+
+    def as_dict(self) -> dict[str, str]:
+        """Name to value; repeated ones joined by a comma (RFC 9110, 5.3)."""
+        joined: dict[str, str] = {}
+        for name, value in self.items:
+            joined[name] = f"{joined[name]},{value}" if name in joined else value
+        return joined
+
+
+class ClientGone(Exception):
+    """The client closed the connection before its request was complete."""
+
+
+class Body:
+    """The request's body as a stream. Reading it sends ``100 Continue`` where the client expects it."""
+
+    def __init__(self, receive: Receive, idle_s: float) -> None:
+        self._receive = receive
+        self._idle_s = idle_s
+        self.done = False
+
+    async def chunks(self) -> AsyncIterator[bytes]:
+        """The body's bytes as they arrive.
+
+        Raises ``ClientGone`` on a disconnect, ``Invalid("request_timeout")`` when nothing arrives in time.
+        """
+        while not self.done:
+            try:
+                message = await asyncio.wait_for(self._receive(), self._idle_s)
+            except TimeoutError:
+                raise Invalid(
+                    "request_timeout", "The request's body did not arrive within the time allowed."
+                ) from None
+            if message["type"] == "http.disconnect":
+                raise ClientGone
+            self.done = not message.get("more_body", False)
+            chunk: bytes = message.get("body", b"")
+            if chunk:
+                yield chunk
+
+    async def read(self, limit_bytes: int) -> bytes:
+        """The whole body. Raises ``TooLarge("request")`` as soon as it passes ``limit_bytes``."""
+        parts: list[bytes] = []
+        size = 0
+        async for chunk in self.chunks():
+            size += len(chunk)
+            if size > limit_bytes:
+                raise TooLarge("request", f"The request's body is over the limit of {limit_bytes} bytes.")
+            parts.append(chunk)
+        return parts[0] if len(parts) == 1 else b"".join(parts)
+
+
+@dataclass(slots=True)
+class Request:
+    """One HTTP request. ``raw_path`` and ``raw_query`` are the bytes on the wire, undecoded."""
+
+    method: str
+    raw_path: bytes
+    raw_query: bytes
+    headers: Headers
+    body: Body
+    scheme: str
+    client: str
+    request_id: str
+    scratch: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def host(self) -> str:
+        """The Host header, in lower case, with its port if it has one."""
+        return self.headers.get("host").lower()
+
+    @property
+    def path(self) -> str:
+        """The decoded path. Raises ``Invalid("uri")`` if it is not UTF-8."""
+        return decode(self.raw_path)
+
+    def query(self) -> list[tuple[str, str]]:
+        """Decoded query parameters in order; a name without "=" has the value ""."""
+        return parse_query(self.raw_query)
+
+    @property
+    def base_url(self) -> str:
+        """Where the client reached this server, for links in answers."""
+        return f"{self.scheme}://{self.host}"
+
+
+def decode(raw: bytes) -> str:
+    """Percent-decode to text. Raises ``Invalid("uri")`` if the bytes are not UTF-8."""
+    try:
+        return unquote_to_bytes(raw).decode("utf-8")
+    except UnicodeDecodeError:
+        raise Invalid("uri", "The request's URI is not valid UTF-8.") from None
+
+
+def parse_query(raw: bytes) -> list[tuple[str, str]]:
+    """Split and decode a query string, keeping order and empty values ("+" is a space)."""
+    pairs: list[tuple[str, str]] = []
+    for piece in raw.split(b"&"):
+        if piece:
+            name, _, value = piece.replace(b"+", b" ").partition(b"=")
+            pairs.append((decode(name), decode(value)))
+    return pairs
+
+
+@dataclass(slots=True)
+class Response:
+    """One HTTP response. A streamed body is sent with backpressure; set content-length yourself then."""
+
+    status: int
+    headers: list[tuple[str, str]] = field(default_factory=list)
+    body: bytes | AsyncIterator[bytes] = b""
+
+
+Handler = Callable[[Request], Awaitable[Response]]
