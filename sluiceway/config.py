@@ -27,6 +27,7 @@ class HttpSettings(BaseModel):
     header_bytes_max: int = Field(
         64 * KiB, description="Bytes of all request headers together; SDKs with session tokens stay under 16 KiB."
     )
+    header_s: float = Field(20.0, description="Seconds for a request's headers to arrive (against slow-loris).")
     query_bytes_max: int = Field(32 * KiB, description="Bytes of a query string; presigned URLs stay under 8 KiB.")
     body_bytes_max: int = Field(
         16 * MiB + 64 * KiB,

@@ -1,0 +1,114 @@
+"""The ASGI application: turns scopes into requests, responses into messages, and failures into answers.
+
+No framework stands above it: it is on the path of every request.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable, Callable
+from typing import Any, Protocol
+
+import orjson
+
+from sluiceway.config import HttpSettings
+from sluiceway.core.clock import new_id
+from sluiceway.edges.http import Body, ClientGone, Handler, Headers, Receive, Request, Response
+from sluiceway.errors import DomainError, TooLarge, Unavailable
+
+log = logging.getLogger(__name__)
+
+Scope = dict[str, Any]
+Send = Callable[[dict[str, Any]], Awaitable[None]]
+SocketHandler = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+
+class Observer(Protocol):
+    """Where request counts and latencies go."""
+
+    def observe(self, service: str, status: int, seconds: float) -> None:
+        """One answered request."""
+
+
+class Application:
+    """``route`` chooses an edge for a request (see ``edges.routing``); ``sockets`` takes WebSockets."""
+
+    def __init__(self, route: Handler, sockets: SocketHandler, limits: HttpSettings, observer: Observer) -> None:
+        self._route = route
+        self._sockets = sockets
+        self._limits = limits
+        self._observer = observer
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """The ASGI 3 entry point."""
+        if scope["type"] == "http":
+            await self._http(scope, receive, send)
+        elif scope["type"] == "websocket":
+            await self._sockets(scope, receive, send)
+
+    async def _http(self, scope: Scope, receive: Receive, send: Send) -> None:
+        began = time.perf_counter()
+        request = self._request(scope, receive)
+        try:
+            if len(request.raw_query) > self._limits.query_bytes_max:
+                raise TooLarge("query", "The request's query string is too long.")
+            response = await self._route(request)
+        except ClientGone:
+            return
+        except asyncio.CancelledError:
+            raise
+        except DomainError as error:
+            response = _plain_error(request, error)
+        except Exception:
+            log.exception("request %s failed", request.request_id)
+            response = _answer(500, "InternalError", "Something failed in the server; its log says what.", request)
+        status = await _send(send, request, response)
+        self._observer.observe(request.scratch.get("service", "other"), status, time.perf_counter() - began)
+
+    def _request(self, scope: Scope, receive: Receive) -> Request:
+        client = scope.get("client")
+        return Request(
+            method=scope["method"],
+            raw_path=scope["raw_path"],
+            raw_query=scope["query_string"],
+            headers=Headers((n.decode("latin-1"), v.decode("latin-1")) for n, v in scope["headers"]),
+            body=Body(receive, self._limits.body_idle_s),
+            scheme=scope["scheme"],
+            client=client[0] if client else "",
+            request_id=new_id(),
+        )
+
+
+async def _send(send: Send, request: Request, response: Response) -> int:
+    """Send ``response``; the status that the client saw (0 if a stream broke)."""
+    headers = [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in response.headers]
+    body = response.body
+    if isinstance(body, bytes):
+        if not any(name == b"content-length" for name, _ in headers) and response.status not in (204, 304):
+            headers.append((b"content-length", str(len(body)).encode()))
+        await send({"type": "http.response.start", "status": response.status, "headers": headers})
+        await send({"type": "http.response.body", "body": b"" if request.method == "HEAD" else body})
+        return response.status
+    await send({"type": "http.response.start", "status": response.status, "headers": headers})
+    try:
+        async for chunk in body:
+            await send({"type": "http.response.body", "body": chunk, "more_body": True})
+    except Exception:
+        # The headers are out, so the only honest answer left is a connection that ends too early.
+        log.exception("request %s: the response's stream broke", request.request_id)
+        raise
+    await send({"type": "http.response.body", "body": b""})
+    return response.status
+
+
+def _plain_error(request: Request, error: DomainError) -> Response:
+    """What escaped an edge's own error table, as JSON."""
+    status = 413 if isinstance(error, TooLarge) else 503 if isinstance(error, Unavailable) else 400
+    return _answer(status, type(error).__name__, error.message, request)
+
+
+def _answer(status: int, code: str, message: str, request: Request) -> Response:
+    body = orjson.dumps({"code": code, "message": message, "requestId": request.request_id})
+    return Response(status, [("content-type", "application/json")], body)
