@@ -52,6 +52,31 @@ class StoreSettings(BaseModel):
     checkpoint_pages: int = Field(2000, description="WAL pages after which a checkpoint runs (about 32 MiB).")
 
 
+class ObjectSettings(BaseModel):
+    """The object service. Limits without another reason are S3's own (S3 User Guide, "Quotas")."""
+
+    inline_bytes_max: int = Field(
+        64 * KiB, description="Bodies up to this many bytes live in the store and share its group commit."
+    )
+    put_bytes_max: int = Field(5 * GiB, description="Bytes of a single PUT or part; larger objects are multipart.")
+    object_bytes_max: int = Field(5 * 1024 * GiB, description="Bytes of an object made of parts.")
+    part_bytes_min: int = Field(5 * MiB, description="Bytes of every part but the last.")
+    parts_max: int = Field(10_000, description="Parts of one multipart upload.")
+    key_bytes_max: int = Field(1024, description="UTF-8 bytes of an object's key.")
+    metadata_bytes_max: int = Field(2 * KiB, description="Bytes of user metadata, names and values together.")
+    buckets_max: int = Field(10_000, description="Buckets of the account.")
+    page_max: int = Field(1000, description="Entries of one page of a listing, and keys of one batch delete.")
+    policy_bytes_max: int = Field(20 * KiB, description="Bytes of a bucket policy.")
+    cors_rules_max: int = Field(100, description="CORS rules of a bucket.")
+    notification_rules_max: int = Field(100, description="Notification rules of a bucket.")
+    object_tags_max: int = Field(10, description="Tags of an object.")
+    bucket_tags_max: int = Field(50, description="Tags of a bucket.")
+    document_bytes_max: int = Field(
+        2 * MiB, description="Bytes of an XML body; a batch delete of 1,000 long keys stays below it."
+    )
+    sweep_batch: int = Field(100, description="Deleted blobs taken from disk in one go; more only delays a stop.")
+
+
 class Settings(BaseSettings):
     """Everything an operator can set."""
 
@@ -66,6 +91,7 @@ class Settings(BaseSettings):
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least severe level logged.")
     http: HttpSettings = Field(default_factory=HttpSettings)
     store: StoreSettings = Field(default_factory=StoreSettings)
+    objects: ObjectSettings = Field(default_factory=ObjectSettings)
 
     @classmethod
     def settings_customise_sources(

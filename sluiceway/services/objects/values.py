@@ -1,0 +1,166 @@
+"""The words of the object service: who acts, what an object is, where its bytes lie.
+
+Rows are JSON; these classes are their typed form at the border between the service and its edges.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+ChecksumType = Literal["FULL_OBJECT", "COMPOSITE"]
+
+#: Log of everything that happened to a bucket's objects.
+HISTORY = "bucket/"
+
+
+@dataclass(frozen=True, slots=True)
+class Actor:
+    """Who asked, as the event record names it. ``canonical_id`` owns what the request makes."""
+
+    principal_id: str
+    canonical_id: str
+    source_ip: str
+    request_id: str
+    host_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Checksum:
+    """A checksum of the content: ``algorithm`` in S3's spelling ("CRC32C"), ``value`` in base64.
+
+    ``COMPOSITE`` is a checksum of the parts' checksums and ends with "-N" for N parts.
+    """
+
+    algorithm: str
+    value: str
+    type: ChecksumType = "FULL_OBJECT"
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """A range of a blob: ``size`` bytes from ``start``."""
+
+    blob: str
+    start: int
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
+class Content:
+    """The bytes of an object: ``inline`` in the store, or ``pieces`` of blobs in order.
+
+    ``etag`` has no quotes. ``part_sizes`` is what a multipart upload was made of, else empty.
+    """
+
+    size: int
+    etag: str
+    checksum: Checksum | None = None
+    inline: bytes | None = None
+    pieces: tuple[Piece, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Attributes:
+    """What a client says about an object. ``headers`` are the system headers that are given back as they
+    came, in lower case ("cache-control"); ``metadata`` are user metadata without their prefix."""
+
+    content_type: str = "binary/octet-stream"
+    headers: Mapping[str, str] = field(default_factory=dict)
+    metadata: Mapping[str, str] = field(default_factory=dict)
+    tags: Mapping[str, str] = field(default_factory=dict)
+    storage_class: str = "STANDARD"
+
+
+@dataclass(frozen=True, slots=True)
+class Conditions:
+    """Preconditions of a read or a write (RFC 9110, 13.1), with times in seconds since 1970."""
+
+    if_match: str | None = None
+    if_none_match: str | None = None
+    if_modified_since_s: int | None = None
+    if_unmodified_since_s: int | None = None
+
+
+NO_CONDITIONS = Conditions()
+
+
+@dataclass(frozen=True, slots=True)
+class StoredObject:
+    """One object's row. ``sequence`` is its place in the bucket's history and names its body's row."""
+
+    size: int
+    etag: str
+    modified_ms: int
+    sequence: int
+    owner: str
+    attributes: Attributes
+    checksum: Checksum | None
+    inline: bool
+    blob: str | None
+    part_sizes: tuple[int, ...] = ()
+    upload: str | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """The row; what is empty is left out, as most objects have little but a size."""
+        about = self.attributes
+        row: dict[str, Any] = {
+            "size": self.size,
+            "etag": self.etag,
+            "modified_ms": self.modified_ms,
+            "sequence": self.sequence,
+            "owner": self.owner,
+            "type": about.content_type,
+        }
+        optional = {
+            "headers": about.headers,
+            "metadata": about.metadata,
+            "tags": about.tags,
+            "class": "" if about.storage_class == "STANDARD" else about.storage_class,
+            "inline": self.inline,
+            "blob": self.blob,
+            "upload": self.upload,
+        }
+        row.update((name, value) for name, value in optional.items() if value)
+        if self.part_sizes:
+            row["parts"] = _runs(self.part_sizes)
+        if self.checksum:
+            row["checksum"] = [self.checksum.algorithm, self.checksum.value, self.checksum.type]
+        return row
+
+    @classmethod
+    def from_json(cls, row: dict[str, Any]) -> StoredObject:
+        """The object that ``to_json`` wrote."""
+        checksum = row.get("checksum")
+        parts = row.get("parts")
+        return cls(
+            size=row["size"],
+            etag=row["etag"],
+            modified_ms=row["modified_ms"],
+            sequence=row["sequence"],
+            owner=row["owner"],
+            attributes=Attributes(
+                row["type"],
+                row.get("headers", {}),
+                row.get("metadata", {}),
+                row.get("tags", {}),
+                row.get("class", "STANDARD"),
+            ),
+            checksum=Checksum(*checksum) if checksum else None,
+            inline=row.get("inline", False),
+            blob=row.get("blob"),
+            part_sizes=tuple(size for size, count in parts for _ in range(count)) if parts else (),
+            upload=row.get("upload"),
+        )
+
+
+def _runs(sizes: tuple[int, ...]) -> list[list[int]]:
+    """Run-length form: parts are nearly always of one size, and rows are read by every listing."""
+    runs: list[list[int]] = []
+    for size in sizes:
+        if runs and runs[-1][0] == size:
+            runs[-1][1] += 1
+        else:
+            runs.append([size, 1])
+    return runs
