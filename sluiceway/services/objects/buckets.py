@@ -1,0 +1,262 @@
+"""Buckets and their settings."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from sluiceway.config import ObjectSettings
+from sluiceway.core.identity import Scope
+from sluiceway.core.store import Tx, View
+from sluiceway.errors import AccessDenied, AlreadyExists, Conflict, Invalid, NotFound, TooLarge
+from sluiceway.services.objects import garbage, records
+from sluiceway.services.objects.names import check_bucket_name, check_tags
+from sluiceway.services.objects.notifications import NotificationPort, Rule, check_rules
+from sluiceway.services.objects.rows import BUCKETS, OBJECTS, PARTS, SETTINGS, UPLOADS, Bucket, bucket_of
+from sluiceway.services.objects.values import Actor
+
+#: Parts that a bucket's deletion gives up in one transaction; past it, the client aborts its uploads first.
+_PARTS_DROPPED_MAX = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    """What decides about a request before its operation runs."""
+
+    bucket: Bucket
+    policy: dict[str, Any] | None
+    cors: list[dict[str, Any]] | None
+
+
+class Buckets:
+    """Making, finding and setting up buckets."""
+
+    def __init__(self, scope: Scope, limits: ObjectSettings, deliver: NotificationPort) -> None:
+        self._scope = scope
+        self._limits = limits
+        self._deliver = deliver
+
+    def create(self, tx: Tx, name: str, owner: str, tags: list[tuple[str, str]] | None = None) -> Bucket:
+        """Make an empty, private bucket.
+
+        Raises ``Invalid("bucket_name")``, ``AlreadyExists("bucket")`` (always one's own: there is one
+        account), ``Conflict("buckets")`` when there are too many.
+        """
+        check_bucket_name(name)
+        if tx.get(BUCKETS, (name,)) is not None:
+            raise AlreadyExists(
+                "bucket",
+                "Your previous request to create the named bucket succeeded and you already own it.",
+                BucketName=name,
+            )
+        if sum(1 for _ in tx.scan(BUCKETS, limit=self._limits.buckets_max)) >= self._limits.buckets_max:
+            raise Conflict("buckets", "You have attempted to create more buckets than allowed")
+        bucket = Bucket(name, tx.now_ms, owner, self._scope.region)
+        tx.put(BUCKETS, (name,), bucket.to_json())
+        if tags:
+            self.put_tags(tx, name, tags)
+        return bucket
+
+    def get(self, view: View, name: str) -> Bucket:
+        """Raises ``NotFound("bucket")``."""
+        return bucket_of(view, name)
+
+    def listed(self, view: View, prefix: str = "", after: str = "", limit: int | None = None) -> list[Bucket]:
+        """Buckets in the order of their names, after ``after``, those that begin with ``prefix``."""
+        found: list[Bucket] = []
+        for key, row in view.scan(BUCKETS, start=(max(prefix, after),)):
+            name = str(key[0])
+            if not name.startswith(prefix):
+                break
+            if name != after or not after:
+                found.append(
+                    Bucket(name, row["created_ms"], row["owner"], row["region"], tuple(row["settings"]))
+                )
+            if limit is not None and len(found) >= limit:
+                break
+        return found
+
+    def delete(self, tx: Tx, name: str) -> None:
+        """Remove an empty bucket with its settings and unfinished uploads; its history stays.
+
+        Raises ``NotFound("bucket")``, ``Conflict("bucket")`` while it holds objects.
+        """
+        bucket = bucket_of(tx, name)
+        if next(iter(tx.scan(OBJECTS, prefix=(name,), limit=1)), None) is not None:
+            raise Conflict("bucket", "The bucket you tried to delete is not empty", BucketName=name)
+        dropped = 0
+        for key, _ in list(tx.scan(UPLOADS, prefix=(name,), limit=_PARTS_DROPPED_MAX)):
+            for part_key, part in list(tx.scan(PARTS, prefix=(key[2],), limit=_PARTS_DROPPED_MAX)):
+                garbage.drop(tx, [piece[0] for piece in part["pieces"]])
+                tx.delete(PARTS, part_key)
+                dropped += 1
+            tx.delete(UPLOADS, key)
+            if dropped > _PARTS_DROPPED_MAX:
+                raise Conflict("bucket", "The bucket has too many unfinished uploads: abort them first.")
+        for kind in bucket.settings:
+            tx.delete(SETTINGS, (name, kind))
+        tx.delete(BUCKETS, (name,))
+
+    def access(self, view: View, name: str) -> Access:
+        """The bucket with its policy and CORS rules. Raises ``NotFound("bucket")``."""
+        bucket = bucket_of(view, name)
+        if not bucket.settings:
+            return Access(bucket, None, None)
+        policy = view.get(SETTINGS, (name, "policy")) if "policy" in bucket.settings else None
+        cors = view.get(SETTINGS, (name, "cors")) if "cors" in bucket.settings else None
+        return Access(bucket, json.loads(policy) if policy else None, cors)
+
+    def setting(self, view: View, name: str, kind: str) -> Any:
+        """What was put under ``kind``. Raises ``NotFound(kind)`` if nothing was."""
+        bucket = bucket_of(view, name)
+        value = view.get(SETTINGS, (name, kind)) if kind in bucket.settings else None
+        if value is None:
+            raise NotFound(kind, f"The bucket has no {kind} configuration.", BucketName=name)
+        return value
+
+    def put_setting(self, tx: Tx, name: str, kind: str, value: Any) -> None:
+        """Set ``kind`` to a value that its own rules have passed."""
+        bucket = bucket_of(tx, name)
+        tx.put(SETTINGS, (name, kind), value)
+        if kind not in bucket.settings:
+            tx.put(BUCKETS, (name,), replace(bucket, settings=(*bucket.settings, kind)).to_json())
+
+    def delete_setting(self, tx: Tx, name: str, kind: str) -> None:
+        """Remove ``kind``; nothing happens if it is not there."""
+        bucket = bucket_of(tx, name)
+        if kind in bucket.settings:
+            tx.delete(SETTINGS, (name, kind))
+            left = tuple(other for other in bucket.settings if other != kind)
+            tx.put(BUCKETS, (name,), replace(bucket, settings=left).to_json())
+
+    def put_policy(self, tx: Tx, name: str, text: str) -> None:
+        """Keep the policy document as it was sent. Raises ``Invalid("policy")``."""
+        bucket = bucket_of(tx, name)
+        if len(text.encode()) > self._limits.policy_bytes_max:
+            raise TooLarge("policy", "The policy document exceeds the maximum allowed size.")
+        check_policy(text, bucket.arn)
+        self.put_setting(tx, name, "policy", text)
+
+    def put_cors(self, tx: Tx, name: str, rules: list[dict[str, Any]]) -> None:
+        """Keep CORS rules (members as the S3 API names them). Raises ``Invalid("cors")``."""
+        if not 0 < len(rules) <= self._limits.cors_rules_max:
+            raise Invalid("malformed", "The XML you provided was not well-formed or did not validate.")
+        for rule in rules:
+            check_cors_rule(rule)
+        self.put_setting(tx, name, "cors", rules)
+
+    def put_tags(self, tx: Tx, name: str, tags: list[tuple[str, str]]) -> None:
+        """Replace the bucket's tags. Raises ``Invalid("tag")``."""
+        self.put_setting(tx, name, "tags", check_tags(tags, self._limits.bucket_tags_max))
+
+    def put_notifications(
+        self, tx: Tx, name: str, rules: Sequence[Rule], actor: Actor, check_targets: bool = True
+    ) -> None:
+        """Replace the bucket's rules; each new topic or queue gets a test event in this transaction.
+
+        Raises ``Invalid("argument")`` for rules that S3 refuses, also when a target can't be reached.
+        """
+        bucket = bucket_of(tx, name)
+        check_rules(rules, self._limits.notification_rules_max)
+        known = self._targets(tx, bucket)
+        for rule in rules:
+            if check_targets:
+                self._check_target(tx, bucket, rule)
+        if rules:
+            self.put_setting(tx, name, "notification", [rule.to_json() for rule in rules])
+        else:
+            self.delete_setting(tx, name, "notification")
+        fresh = {rule.target for rule in rules if rule.kind != "function"} - known
+        for target in sorted(fresh):
+            body = records.test_event(tx.now_ms, name, actor)
+            self._deliver.publish(tx, target, bucket.arn, self._scope.account, body)
+
+    def notifications(self, view: View, name: str) -> list[Rule]:
+        """The bucket's rules; empty if it has none."""
+        bucket_of(view, name)
+        return [Rule.from_json(row) for row in view.get(SETTINGS, (name, "notification")) or ()]
+
+    def _targets(self, view: View, bucket: Bucket) -> set[str]:
+        return {row["target"] for row in view.get(SETTINGS, (bucket.name, "notification")) or ()}
+
+    def _check_target(self, tx: Tx, bucket: Bucket, rule: Rule) -> None:
+        try:
+            self._deliver.check(tx, rule.target, bucket.arn)
+        except (NotFound, AccessDenied, Invalid):
+            raise Invalid(
+                "argument",
+                "Unable to validate the following destination configurations",
+                ArgumentName=rule.target,
+                ArgumentValue="It does not exist, or its policy does not allow the bucket to send.",
+            ) from None
+
+
+def check_policy(text: str, bucket_arn: str) -> None:
+    """Form of a bucket policy; what it means is decided at each request.
+
+    Raises ``Invalid("policy")``.
+    """
+    try:
+        document = json.loads(text)
+    except ValueError:
+        raise Invalid("policy", "This policy contains invalid Json") from None
+    statements = document.get("Statement") if isinstance(document, dict) else None
+    statements = [statements] if isinstance(statements, dict) else statements
+    if not isinstance(statements, list) or not statements:
+        raise Invalid("policy", "Missing required field Statement")
+    for statement in statements:
+        _check_statement(statement, bucket_arn)
+
+
+def _check_statement(statement: Any, bucket_arn: str) -> None:
+    if not isinstance(statement, dict):
+        raise Invalid("policy", "Statement is not an object")
+    if statement.get("Effect") not in ("Allow", "Deny"):
+        raise Invalid("policy", f"Invalid effect: {str(statement.get('Effect'))[:100]}")
+    for name in ("Principal", "Action", "Resource"):
+        if name not in statement and f"Not{name}" not in statement:
+            raise Invalid("policy", f"Missing required field {name}")
+    for field, message in (
+        ("Action", "Policy has invalid action"),
+        ("Resource", "Policy has invalid resource"),
+    ):
+        values = statement.get(field, statement.get(f"Not{field}"))
+        values = [values] if isinstance(values, str) else values
+        if not isinstance(values, list) or not all(isinstance(value, str) for value in values):
+            raise Invalid("policy", message)
+        if field == "Action" and not all(value == "*" or value.startswith("s3:") for value in values):
+            raise Invalid("policy", message)
+        if field == "Resource" and not all(_is_own(value, bucket_arn) for value in values):
+            raise Invalid("policy", message)
+
+
+def _is_own(resource: str, bucket_arn: str) -> bool:
+    return (
+        resource == bucket_arn or resource.startswith(f"{bucket_arn}/") or resource in ("*", f"{bucket_arn}*")
+    )
+
+
+def check_cors_rule(rule: dict[str, Any]) -> None:
+    """Raises ``Invalid("cors")`` (S3 API reference, CORSRule)."""
+    for method in rule.get("AllowedMethods") or ():
+        if method not in ("GET", "PUT", "POST", "DELETE", "HEAD"):
+            raise Invalid(
+                "cors", f"Found unsupported HTTP method in CORS config. Unsupported method is {method[:50]}"
+            )
+    if not rule.get("AllowedMethods") or not rule.get("AllowedOrigins"):
+        raise Invalid("malformed", "The XML you provided was not well-formed or did not validate.")
+    for origin in rule["AllowedOrigins"]:
+        if origin.count("*") > 1:
+            raise Invalid("cors", f'AllowedOrigin "{origin[:200]}" can not have more than one wildcard.')
+    for header in rule.get("AllowedHeaders") or ():
+        if header.count("*") > 1:
+            raise Invalid("cors", f'AllowedHeader "{header[:200]}" can not have more than one wildcard.')
+    for header in rule.get("ExposeHeaders") or ():
+        if "*" in header:
+            raise Invalid(
+                "cors",
+                f'ExposeHeader "{header[:200]}" contains wildcard. We currently do not support '
+                "wildcard for ExposeHeader.",
+            )

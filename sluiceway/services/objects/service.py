@@ -1,0 +1,24 @@
+"""The object service: what an edge or the wiring holds in its hand."""
+
+from __future__ import annotations
+
+from sluiceway.config import ObjectSettings
+from sluiceway.core.identity import Scope
+from sluiceway.services.objects.buckets import Buckets
+from sluiceway.services.objects.contents import Contents
+from sluiceway.services.objects.history import History
+from sluiceway.services.objects.multipart import Multipart
+from sluiceway.services.objects.notifications import NotificationPort
+
+
+class Objects:
+    """All methods of its members are synchronous functions ``(tx or view, ...)`` for ``Store.commit`` and
+    ``Store.view``. Listings are in ``listing``, references to blobs in ``garbage``."""
+
+    def __init__(self, scope: Scope, limits: ObjectSettings, deliver: NotificationPort) -> None:
+        history = History(scope, deliver)
+        self.scope = scope
+        self.limits = limits
+        self.buckets = Buckets(scope, limits, deliver)
+        self.contents = Contents(limits, history)
+        self.multipart = Multipart(limits, self.contents)
