@@ -77,6 +77,27 @@ class ObjectSettings(BaseModel):
     sweep_batch: int = Field(100, description="Deleted blobs taken from disk in one go; more only delays a stop.")
 
 
+class ReactionSettings(BaseModel):
+    """Delivery to what follows a commit."""
+
+    read_max: int = Field(64, description="Events a reaction reads from its log at a time; 64 of 256 KiB are 16 MiB.")
+    window_max: int = Field(
+        1000, description="Events past the cursor that may be delivered out of order before it waits for the oldest."
+    )
+    in_store_batch: int = Field(
+        256, description="Deliveries into the store in one transaction (about 10 ms), so that others get their turn."
+    )
+    active_max: int = Field(1000, description="Reactions that deliver outward at the same time; more wait their turn.")
+    count_max: int = Field(10_000, description="Parked and dead events are counted up to this many in a status.")
+    redrive_max: int = Field(1000, description="Dead letters redriven or discarded in one transaction.")
+    trim_max: int = Field(10_000, description="Events trimmed from a log in one transaction.")
+    retention_s: int = Field(
+        7 * 24 * 3600, description="Seconds that settled events of topics and functions are kept, for replays."
+    )
+    sweep_s: float = Field(60.0, description="Seconds between looks at all reactions and logs, should a wake-up be lost.")
+    recover_s: float = Field(1.0, description="Seconds before a reaction is tried again that the server itself failed.")
+
+
 class Settings(BaseSettings):
     """Everything an operator can set."""
 
@@ -92,6 +113,7 @@ class Settings(BaseSettings):
     http: HttpSettings = Field(default_factory=HttpSettings)
     store: StoreSettings = Field(default_factory=StoreSettings)
     objects: ObjectSettings = Field(default_factory=ObjectSettings)
+    reactions: ReactionSettings = Field(default_factory=ReactionSettings)
 
     @classmethod
     def settings_customise_sources(

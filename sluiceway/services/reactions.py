@@ -1,0 +1,343 @@
+"""Reactions and their durable state: cursors, parked events, dead letters.
+
+Tables: ``reactions`` (id) and ``reactions_by_log`` (log, id); ``cursors`` (id); ``parked`` (id, next try,
+offset); ``dead_letters`` (id, offset). A change of a reaction wakes "reactions" and "reaction/ID".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Protocol
+
+from sluiceway.config import ReactionSettings
+from sluiceway.core.identity import Arn
+from sluiceway.core.reaction import DeadLetter, Letter, Parked, Position, Reaction, ReactionStatus
+from sluiceway.core.store import Tx, View
+from sluiceway.errors import AlreadyExists, DomainError, Invalid, NotFound
+
+
+class DeadLetterQueues(Protocol):
+    """The queue service, as far as dead letters need it."""
+
+    def send(
+        self,
+        tx: Tx,
+        name: str,
+        body: str,
+        *,
+        attributes: dict[str, Any] | None = None,
+        group_id: str | None = None,
+        deduplication_id: str | None = None,
+    ) -> object:
+        """Send a message; raises a ``DomainError`` if the queue is gone or refuses it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What became of some events of one reaction, to be recorded in one transaction.
+
+    ``next`` and ``done`` are the new cursor (left alone if None, or if ``epoch`` is not the row's).
+    ``unpark`` names parked rows that are settled or rescheduled, as (next_try_ms, offset).
+    ``wait`` is an ordered reaction's (tries, next_try_ms, batch) at its cursor.
+    """
+
+    epoch: int
+    next: int | None = None
+    done: tuple[int, ...] = ()
+    delivered: int = 0
+    failed: int = 0
+    filtered: int = 0
+    park: Sequence[Parked] = ()
+    unpark: Sequence[tuple[int, int]] = ()
+    dead: Sequence[tuple[DeadLetter, Letter]] = ()
+    wait: tuple[int, int, int] = (0, 0, 0)
+    error: str = ""
+
+
+class Reactions:
+    """The rows of reactions. ``queues`` receives dead letters of reactions that name a queue."""
+
+    def __init__(self, limits: ReactionSettings, queues: DeadLetterQueues | None = None) -> None:
+        self._limits = limits
+        self._queues = queues
+
+    def create(self, tx: Tx, reaction: Reaction, start: int | None = None) -> None:
+        """Add ``reaction``; its cursor stands at ``start``, or at the log's end if None.
+
+        Raises ``AlreadyExists("reaction")``.
+        """
+        if tx.get("reactions", (reaction.id,)) is not None:
+            raise AlreadyExists("reaction", f"The reaction {reaction.id} exists already.")
+        first = tx.bounds(reaction.log).next if start is None else start
+        tx.put("reactions", (reaction.id,), reaction.to_json())
+        tx.put("reactions_by_log", (reaction.log, reaction.id), {})
+        tx.put("cursors", (reaction.id,), Position(first, tx.now_ms).to_json())
+        _changed(tx, reaction.id)
+
+    def update(self, tx: Tx, reaction: Reaction) -> None:
+        """Replace everything but the log and the cursor. Raises ``NotFound("reaction")``, and
+        ``Invalid("reaction")`` if the log differs."""
+        if self.get(tx, reaction.id).log != reaction.log:
+            raise Invalid("reaction", "A reaction can't be moved to another log.")
+        tx.put("reactions", (reaction.id,), reaction.to_json())
+        _changed(tx, reaction.id)
+
+    def delete(self, tx: Tx, reaction_id: str) -> None:
+        """Remove the reaction with everything that waits for it; nothing happens if it is gone."""
+        row = tx.get("reactions", (reaction_id,))
+        if row is None:
+            return
+        tx.delete("reactions", (reaction_id,))
+        tx.delete("reactions_by_log", (row["log"], reaction_id))
+        tx.delete("cursors", (reaction_id,))
+        for table in ("parked", "dead_letters"):
+            for key, _ in list(tx.scan(table, prefix=(reaction_id,))):
+                tx.delete(table, key)
+        _changed(tx, reaction_id)
+
+    def find(self, view: View, reaction_id: str) -> Reaction | None:
+        """The reaction, or None."""
+        row = view.get("reactions", (reaction_id,))
+        return None if row is None else Reaction.from_json(row)
+
+    def get(self, view: View, reaction_id: str) -> Reaction:
+        """The reaction. Raises ``NotFound("reaction")``."""
+        reaction = self.find(view, reaction_id)
+        if reaction is None:
+            raise NotFound("reaction", f"There is no reaction {reaction_id}.")
+        return reaction
+
+    def list(self, view: View, log: str | None = None) -> Iterator[Reaction]:
+        """All reactions, or those on ``log``, by id."""
+        if log is None:
+            for _, row in view.scan("reactions"):
+                yield Reaction.from_json(row)
+            return
+        for key, _ in view.scan("reactions_by_log", prefix=(log,)):
+            yield self.get(view, str(key[1]))
+
+    def pause(self, tx: Tx, reaction_id: str) -> None:
+        """Deliver nothing more until ``resume``; the cursor stays. Raises ``NotFound("reaction")``."""
+        self.update(tx, replace(self.get(tx, reaction_id), paused=True))
+
+    def resume(self, tx: Tx, reaction_id: str) -> None:
+        """Go on from the cursor. Raises ``NotFound("reaction")``."""
+        self.update(tx, replace(self.get(tx, reaction_id), paused=False))
+
+    def position(self, view: View, reaction_id: str) -> Position | None:
+        """The cursor, or None if the reaction is gone."""
+        row = view.get("cursors", (reaction_id,))
+        return None if row is None else Position.from_json(row)
+
+    def status(self, view: View, reaction_id: str) -> ReactionStatus:
+        """Lag, waiting and given-up events. Raises ``NotFound("reaction")``."""
+        reaction = self.get(view, reaction_id)
+        position = self.position(view, reaction_id) or Position(0, 0)
+        parked = list(view.scan("parked", prefix=(reaction_id,), limit=self._limits.count_max))
+        dead = sum(1 for _ in view.scan("dead_letters", prefix=(reaction_id,), limit=self._limits.count_max))
+        bounds = view.bounds(reaction.log)
+        begin = max(position.next, bounds.first)
+        waiting = [row["since_ms"] for _, row in parked] + [
+            e.time_ms for e in view.read(reaction.log, begin, 1)
+        ]
+        return ReactionStatus(
+            reaction=reaction,
+            position=position,
+            lag=max(0, bounds.next - begin - len(position.done)),
+            oldest_age_ms=max(0, view.now_ms - min(waiting)) if waiting else 0,
+            parked=len(parked),
+            dead_kept=dead,
+            next_try_ms=int(parked[0][0][1]) if parked else None,
+        )
+
+    def settle(self, tx: Tx, reaction: Reaction, report: Report) -> bool:
+        """Record what became of delivered events. False if the reaction is gone or its cursor was moved
+        by hand meanwhile: the caller must look again before it goes on."""
+        position = self.position(tx, reaction.id)
+        if position is None:
+            return False
+        current = position.epoch == report.epoch
+        for next_try_ms, offset in report.unpark:
+            tx.delete("parked", (reaction.id, next_try_ms, offset))
+        for parked in report.park:
+            self._park(tx, reaction.id, parked)
+        for dead, letter in report.dead:
+            self._bury(tx, reaction, dead, letter)
+        position = replace(
+            position,
+            delivered=position.delivered + report.delivered,
+            failed=position.failed + report.failed,
+            filtered=position.filtered + report.filtered,
+            dead=position.dead + len(report.dead),
+        )
+        if report.error:
+            position = replace(position, last_error=report.error[:1000], last_error_ms=tx.now_ms)
+        if current and report.next is not None:
+            tries, next_try_ms, batch = report.wait
+            position = replace(
+                position,
+                next=report.next,
+                done=report.done,
+                tries=tries,
+                next_try_ms=next_try_ms,
+                batch=batch,
+            )
+        tx.put("cursors", (reaction.id,), position.to_json())
+        return current
+
+    def _park(self, tx: Tx, reaction_id: str, parked: Parked) -> None:
+        row: dict[str, Any] = {
+            "tries": parked.tries,
+            "since_ms": parked.since_ms,
+            "reason": parked.reason[:1000],
+        }
+        tx.put("parked", (reaction_id, parked.next_try_ms, parked.offset), row)
+
+    def _bury(self, tx: Tx, reaction: Reaction, dead: DeadLetter, letter: Letter) -> None:
+        reason = dead.reason
+        if reaction.dead_letter is not None and self._queues is not None:
+            try:
+                self._send_letter(tx, self._queues, reaction, dead.offset, letter)
+                return
+            except (DomainError, ValueError) as error:
+                reason = f"{reason} (and its dead-letter queue refused it: {error})"
+        row = {
+            "time_ms": dead.time_ms,
+            "value": dead.value,
+            "tries": dead.tries,
+            "reason": reason[:2000],
+            "dead_ms": tx.now_ms,
+        }
+        tx.put("dead_letters", (reaction.id, dead.offset), row)
+
+    def _send_letter(
+        self, tx: Tx, queues: DeadLetterQueues, reaction: Reaction, offset: int, letter: Letter
+    ) -> None:
+        name = Arn.parse(reaction.dead_letter or "").resource
+        fifo = name.endswith(".fifo")
+        queues.send(
+            tx,
+            name,
+            letter.body,
+            attributes=letter.attributes,
+            group_id=reaction.id if fifo else None,
+            deduplication_id=f"{reaction.id}-{offset}"[-128:] if fifo else None,
+        )
+
+    def next_due_ms(self, view: View, reaction_id: str) -> int | None:
+        """When the first parked event is due; None if none waits."""
+        for key, _ in view.scan("parked", prefix=(reaction_id,), limit=1):
+            return int(key[1])
+        return None
+
+    def due(self, view: View, reaction: Reaction, now_ms: int, limit: int) -> Sequence[Parked]:
+        """Up to ``limit`` parked events whose time has come, the longest due first.
+
+        An event that is no longer in the log (nor in the row) has the value None.
+        """
+        rows = view.scan("parked", prefix=(reaction.id,), end=(reaction.id, now_ms + 1), limit=limit)
+        return [self._parked(view, reaction.log, int(key[1]), int(key[2]), row) for key, row in rows]
+
+    def _parked(self, view: View, log: str, next_try_ms: int, offset: int, row: dict[str, Any]) -> Parked:
+        time_ms, value = int(row.get("time_ms", 0)), row.get("value")
+        if value is None:
+            found = view.read(log, offset, 1)
+            if found and found[0].offset == offset:
+                time_ms, value = found[0].time_ms, found[0].value
+        since_ms, reason = int(row["since_ms"]), str(row.get("reason", ""))
+        return Parked(offset, next_try_ms, int(row["tries"]), since_ms, time_ms, value, reason)
+
+    def dead_letters(self, view: View, reaction_id: str, limit: int = 100) -> Sequence[DeadLetter]:
+        """The oldest ``limit`` events that were given up and are kept here."""
+        rows = view.scan("dead_letters", prefix=(reaction_id,), limit=limit)
+        return [
+            DeadLetter(int(key[1]), row["time_ms"], row["value"], row["tries"], row["reason"], row["dead_ms"])
+            for key, row in rows
+        ]
+
+    def redrive(self, tx: Tx, reaction_id: str, offset: int | None = None) -> int:
+        """Try given-up events again (one, or up to ``redrive_max`` of all); how many.
+
+        Raises ``NotFound("reaction")``, and ``NotFound("dead_letter")`` if ``offset`` names none.
+        """
+        self.get(tx, reaction_id)
+        rows = self._dead(tx, reaction_id, offset)
+        for key, row in rows:
+            tx.delete("dead_letters", key)
+            again = {"tries": 0, "since_ms": tx.now_ms, "reason": row["reason"]}
+            again |= {"time_ms": row["time_ms"], "value": row["value"]}
+            tx.put("parked", (reaction_id, tx.now_ms, key[1]), again)
+        _changed(tx, reaction_id)
+        return len(rows)
+
+    def discard(self, tx: Tx, reaction_id: str, offset: int | None = None) -> int:
+        """Forget given-up events (one, or up to ``redrive_max`` of all); how many. Raises as ``redrive``."""
+        self.get(tx, reaction_id)
+        rows = self._dead(tx, reaction_id, offset)
+        for key, _ in rows:
+            tx.delete("dead_letters", key)
+        return len(rows)
+
+    def _dead(self, tx: Tx, reaction_id: str, offset: int | None) -> Sequence[tuple[Any, Any]]:
+        if offset is None:
+            return list(tx.scan("dead_letters", prefix=(reaction_id,), limit=self._limits.redrive_max))
+        row = tx.get("dead_letters", (reaction_id, offset))
+        if row is None:
+            raise NotFound("dead_letter", f"The reaction {reaction_id} has no dead letter {offset}.")
+        return [((reaction_id, offset), row)]
+
+    def replay(
+        self, tx: Tx, reaction_id: str, *, offset: int | None = None, time_ms: int | None = None
+    ) -> int:
+        """Move the cursor to ``offset``, or to the first event at or after ``time_ms``; the new offset.
+
+        Other reactions are untouched; parked events stay parked. Raises ``NotFound("reaction")``.
+        """
+        reaction = self.get(tx, reaction_id)
+        position = self.position(tx, reaction_id) or Position(0, 0)
+        bounds = tx.bounds(reaction.log)
+        wanted = offset if offset is not None else offset_at(tx, reaction.log, time_ms or 0)
+        start = min(max(wanted, bounds.first), bounds.next)
+        epoch = max(tx.now_ms, position.epoch + 1)
+        moved = replace(position, next=start, epoch=epoch, done=(), tries=0, next_try_ms=0, batch=0)
+        tx.put("cursors", (reaction_id,), moved.to_json())
+        _changed(tx, reaction_id)
+        return start
+
+    def trim(self, tx: Tx, log: str, before_ms: int) -> int:
+        """Forget events older than ``before_ms`` that every reaction on ``log`` is done with.
+
+        At most ``trim_max`` in one transaction; how many.
+        """
+        bounds = tx.bounds(log)
+        floor = min(bounds.next, bounds.first + self._limits.trim_max)
+        for key, _ in tx.scan("reactions_by_log", prefix=(log,)):
+            reaction_id = str(key[1])
+            position = self.position(tx, reaction_id)
+            floor = min(floor, position.next if position else floor)
+            waiting = tx.scan("parked", prefix=(reaction_id,))
+            floor = min([floor, *(int(parked[2]) for parked, row in waiting if "value" not in row)])
+        floor = min(floor, offset_at(tx, log, before_ms)) if floor > bounds.first else floor
+        if floor > bounds.first:
+            tx.trim(log, floor)
+        return max(0, floor - bounds.first)
+
+
+def offset_at(view: View, log: str, time_ms: int) -> int:
+    """The first offset of ``log`` whose time is at or after ``time_ms`` (the end if there is none)."""
+    bounds = view.bounds(log)
+    low, high = bounds.first, bounds.next
+    while low < high:
+        middle = (low + high) // 2
+        entries = view.read(log, middle, 1)
+        if entries and entries[0].time_ms < time_ms:
+            low = middle + 1
+        else:
+            high = middle
+    return low
+
+
+def _changed(tx: Tx, reaction_id: str) -> None:
+    tx.on_commit("reactions")
+    tx.on_commit(f"reaction/{reaction_id}")
