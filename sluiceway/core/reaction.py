@@ -130,6 +130,7 @@ class Position:
 
     ``epoch`` changes when somebody moves the cursor by hand, so that a delivery that began before does not
     move it back. ``tries``, ``next_try_ms`` and ``batch`` are an ordered reaction's wait at its cursor.
+    ``parked`` counts the rows in the table "parked"; the last ones are for people.
     """
 
     next: int
@@ -138,6 +139,7 @@ class Position:
     tries: int = 0
     next_try_ms: int = 0
     batch: int = 0
+    parked: int = 0
     delivered: int = 0
     failed: int = 0
     dead: int = 0

@@ -6,7 +6,7 @@ offset); ``dead_letters`` (id, offset). A change of a reaction wakes "reactions"
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Sequence, Set
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
@@ -134,7 +134,7 @@ class Reactions:
         """Lag, waiting and given-up events. Raises ``NotFound("reaction")``."""
         reaction = self.get(view, reaction_id)
         position = self.position(view, reaction_id) or Position(0, 0)
-        parked = list(view.scan("parked", prefix=(reaction_id,), limit=self._limits.count_max))
+        parked = list(view.scan("parked", prefix=(reaction_id,), limit=1))
         dead = sum(1 for _ in view.scan("dead_letters", prefix=(reaction_id,), limit=self._limits.count_max))
         bounds = view.bounds(reaction.log)
         begin = max(position.next, bounds.first)
@@ -146,7 +146,7 @@ class Reactions:
             position=position,
             lag=max(0, bounds.next - begin - len(position.done)),
             oldest_age_ms=max(0, view.now_ms - min(waiting)) if waiting else 0,
-            parked=len(parked),
+            parked=position.parked,
             dead_kept=dead,
             next_try_ms=int(parked[0][0][1]) if parked else None,
         )
@@ -166,6 +166,7 @@ class Reactions:
             self._bury(tx, reaction, dead, letter)
         position = replace(
             position,
+            parked=max(0, position.parked + len(report.park) - len(report.unpark)),
             delivered=position.delivered + report.delivered,
             failed=position.failed + report.failed,
             filtered=position.filtered + report.filtered,
@@ -225,19 +226,23 @@ class Reactions:
             deduplication_id=f"{reaction.id}-{offset}"[-128:] if fifo else None,
         )
 
-    def next_due_ms(self, view: View, reaction_id: str) -> int | None:
-        """When the first parked event is due; None if none waits."""
-        for key, _ in view.scan("parked", prefix=(reaction_id,), limit=1):
-            return int(key[1])
-        return None
+    def due(
+        self, view: View, reaction: Reaction, now_ms: int, limit: int, busy: Set[tuple[int, int]] = frozenset()
+    ) -> tuple[Sequence[Parked], int | None]:
+        """Up to ``limit`` parked events whose time has come, and when the first of the others is due.
 
-    def due(self, view: View, reaction: Reaction, now_ms: int, limit: int) -> Sequence[Parked]:
-        """Up to ``limit`` parked events whose time has come, the longest due first.
-
-        An event that is no longer in the log (nor in the row) has the value None.
+        ``busy`` are rows to leave out, as (next_try_ms, offset). An event that is no longer in the log
+        (nor in the row) has the value None.
         """
-        rows = view.scan("parked", prefix=(reaction.id,), end=(reaction.id, now_ms + 1), limit=limit)
-        return [self._parked(view, reaction.log, int(key[1]), int(key[2]), row) for key, row in rows]
+        found: list[Parked] = []
+        for key, row in view.scan("parked", prefix=(reaction.id,)):
+            next_try_ms, offset = int(key[1]), int(key[2])
+            if (next_try_ms, offset) in busy:
+                continue
+            if next_try_ms > now_ms or len(found) == limit:
+                return found, next_try_ms
+            found.append(self._parked(view, reaction.log, next_try_ms, offset, row))
+        return found, None
 
     def _parked(self, view: View, log: str, next_try_ms: int, offset: int, row: dict[str, Any]) -> Parked:
         time_ms, value = int(row.get("time_ms", 0)), row.get("value")
@@ -268,6 +273,9 @@ class Reactions:
             again = {"tries": 0, "since_ms": tx.now_ms, "reason": row["reason"]}
             again |= {"time_ms": row["time_ms"], "value": row["value"]}
             tx.put("parked", (reaction_id, tx.now_ms, key[1]), again)
+        position = self.position(tx, reaction_id) or Position(0, 0)
+        position = replace(position, parked=position.parked + len(rows))
+        tx.put("cursors", (reaction_id,), position.to_json())
         _changed(tx, reaction_id)
         return len(rows)
 

@@ -108,12 +108,12 @@ class Buckets:
         cors = view.get(SETTINGS, (name, "cors")) if "cors" in bucket.settings else None
         return Access(bucket, json.loads(policy) if policy else None, cors)
 
-    def setting(self, view: View, name: str, kind: str) -> Any:
-        """What was put under ``kind``. Raises ``NotFound(kind)`` if nothing was."""
+    def setting(self, view: View, name: str, kind: str, missing: str) -> Any:
+        """What was put under ``kind``. Raises ``NotFound(kind)``, with ``missing`` for words, if nothing was."""
         bucket = bucket_of(view, name)
         value = view.get(SETTINGS, (name, kind)) if kind in bucket.settings else None
         if value is None:
-            raise NotFound(kind, f"The bucket has no {kind} configuration.", BucketName=name)
+            raise NotFound(kind, missing, BucketName=name)
         return value
 
     def put_setting(self, tx: Tx, name: str, kind: str, value: Any) -> None:

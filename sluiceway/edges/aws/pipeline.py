@@ -1,0 +1,221 @@
+"""Runs one operation of an AWS service: read, authenticate, parse, authorise, handle, serialise.
+
+Everything that all services share stands here once; a service's own file holds translation only.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import logging
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any, Protocol
+
+from sluiceway.config import HttpSettings
+from sluiceway.core.clock import Clock
+from sluiceway.core.identity import ANONYMOUS, Principal, Scope
+from sluiceway.edges.aws.codecs import Codecs, ServiceCodec, WireResponse
+from sluiceway.edges.aws.operations import Call, Operation, ServiceEdge
+from sluiceway.edges.http import ClientGone, Request, Response
+from sluiceway.edges.sigv4 import SignatureVerifier
+from sluiceway.errors import (
+    AccessDenied,
+    Conflict,
+    DomainError,
+    Invalid,
+    NotFound,
+    NotImplementedYet,
+    PreconditionFailed,
+    Throttled,
+    TooLarge,
+    Unauthenticated,
+    Unavailable,
+)
+
+log = logging.getLogger(__name__)
+
+
+class Authorize(Protocol):
+    """``services.access.authorize``: raises ``AccessDenied`` unless policies allow the action."""
+
+    def __call__(
+        self,
+        principal: Principal,
+        action: str,
+        resource: str,
+        conditions: dict[str, list[str]],
+        resource_policy: dict[str, Any] | None = None,
+    ) -> None: ...
+
+
+class AwsPipeline:
+    """One service's HTTP handler. ``scope`` is the server's account and region."""
+
+    def __init__(
+        self,
+        edge: ServiceEdge,
+        codecs: Codecs,
+        verifier: SignatureVerifier,
+        authorize: Authorize,
+        scope: Scope,
+        clock: Clock,
+        limits: HttpSettings,
+        own_url: Callable[[], str],
+    ) -> None:
+        self._edge = edge
+        self._codecs = codecs
+        self._verifier = verifier
+        self._authorize = authorize
+        self._scope = scope
+        self._clock = clock
+        self._limits = limits
+        self._own_url = own_url
+
+    async def handle(self, request: Request) -> Response:
+        """Answer ``request`` in the service's protocol, whatever happens."""
+        codec = self._codecs.codec_for(self._edge.name)
+        name: str | None = None
+        try:
+            body = await request.body.read(self._limits.body_bytes_max)
+            principal = self._authenticate(request, body)
+            path = request.raw_path.decode("latin-1")
+            query = request.query()
+            match = codec.match(request.method, path, query, request.headers, body)
+            name = match.name
+            operation = self._edge.operations.get(name)
+            if operation is None:
+                raise NotImplementedYet("operation", f"{self._edge.name} has no operation {name} here yet.")
+            if principal is ANONYMOUS and not operation.public and operation.policy is None:
+                raise Unauthenticated("missing", "Request is missing Authentication Token")
+            params = codec.parse(name, request.method, path, query, request.headers, body)
+            call = self._call(request, name, params, principal)
+            await self._allow(call, operation)
+            output = await operation.handler(call)
+            return _response(codec.serialize(name, output, request.request_id), output)
+        except ClientGone:
+            raise
+        except DomainError as error:
+            return self._failed(codec, name, request, error)
+        except Exception:
+            log.exception("%s %s failed, request %s", self._edge.name, name, request.request_id)
+            message = "The server could not finish the request; its log says why."
+            wire = codec.serialize_error(name, "InternalFailure", message, request.request_id, status=500)
+            return _response(wire)
+
+    def _authenticate(self, request: Request, body: bytes) -> Principal:
+        verified = self._verifier.verify(request, None, hashlib.sha256(body).hexdigest())
+        principal: Principal = verified.principal
+        signed = verified.payload_sha256
+        if signed and len(signed) == 64:
+            digest = hashlib.sha256(body).hexdigest()
+            if not hmac.compare_digest(signed, digest):
+                raise Unauthenticated("signature", "The request's body is not the one that was signed.")
+        return principal
+
+    def _call(self, request: Request, name: str, params: dict[str, Any], principal: Principal) -> Call:
+        now_ms = self._clock.now_ms()
+        return Call(
+            service=self._edge.name,
+            operation=name,
+            params=params,
+            principal=principal,
+            scope=self._scope,
+            request_id=request.request_id,
+            now_ms=now_ms,
+            base_url=request.base_url if request.host else self._own_url(),
+            conditions=conditions_of(request, principal, now_ms),
+        )
+
+    async def _allow(self, call: Call, operation: Operation) -> None:
+        if operation.public:
+            return
+        policy = await operation.policy(call) if operation.policy else None
+        action = operation.action or f"{self._edge.iam_prefix}:{call.operation}"
+        self._authorize(call.principal, action, operation.resource(call), call.conditions, policy)
+
+    def _failed(self, codec: ServiceCodec, name: str | None, request: Request, error: DomainError) -> Response:
+        code, status = self._code_of(error)
+        if status is not None and status >= 500:
+            log.warning("%s %s: %s", self._edge.name, name, error.message)
+        fields = {key: value for key, value in error.detail.items() if key[:1].isupper()}
+        wire = codec.serialize_error(name, code, error.message, request.request_id, status=status, fields=fields)
+        return _response(wire)
+
+    def _code_of(self, error: DomainError) -> tuple[str, int | None]:
+        for kind in (error.kind, "*"):
+            code = self._edge.errors.get((type(error), kind))
+            if code is not None:
+                return code, None
+        return _common_code(error, self._edge.name)
+
+
+def conditions_of(request: Request, principal: Principal, now_ms: int) -> dict[str, list[str]]:
+    """The global condition keys of a request (IAM User Guide, "AWS global condition context keys")."""
+    conditions = {
+        "aws:SourceIp": [request.client],
+        "aws:SecureTransport": ["true" if request.scheme == "https" else "false"],
+        "aws:CurrentTime": [datetime.fromtimestamp(now_ms / 1000, UTC).isoformat()],
+        "aws:EpochTime": [str(now_ms // 1000)],
+        "aws:PrincipalArn": [principal.arn],
+        "aws:PrincipalAccount": [principal.account],
+        "aws:PrincipalType": [principal.kind.capitalize()],
+        "aws:UserAgent": [request.headers.get("user-agent")],
+    }
+    if principal.kind in ("user", "root"):
+        conditions["aws:username"] = [principal.name]
+    if referer := request.headers.get("referer"):
+        conditions["aws:Referer"] = [referer]
+    return conditions
+
+
+def _common_code(error: DomainError, service: str) -> tuple[str, int | None]:
+    """Codes that all services share (each API reference, "Common Errors")."""
+    if isinstance(error, Unauthenticated):
+        return _unauthenticated_code(error.kind, service)
+    if isinstance(error, AccessDenied):
+        json_style = service in ("sqs", "dynamodb", "dynamodbstreams", "kinesis", "secretsmanager", "ssm", "kms")
+        return ("AccessDeniedException" if json_style or service == "lambda" else "AccessDenied"), (
+            400 if json_style else 403
+        )
+    if isinstance(error, NotImplementedYet):
+        return "NotImplemented", 501
+    if isinstance(error, Unavailable):
+        return "ServiceUnavailable", 503
+    if isinstance(error, Throttled):
+        return "ThrottlingException", 400
+    if isinstance(error, TooLarge):
+        return "RequestEntityTooLargeException", 413
+    if isinstance(error, NotFound) and error.kind == "operation":
+        return ("UnknownOperationException" if service != "sns" else "InvalidAction"), None
+    if isinstance(error, Invalid) and error.kind == "serialization":
+        return "SerializationException", 400
+    if isinstance(error, NotFound):
+        return "ResourceNotFoundException", 404
+    if isinstance(error, Conflict | PreconditionFailed):
+        return "ConflictException", 409
+    return ("InvalidParameter" if service == "sns" else "ValidationException"), 400
+
+
+def _unauthenticated_code(kind: str, service: str) -> tuple[str, int | None]:
+    json_style = service in ("dynamodb", "dynamodbstreams", "kinesis", "secretsmanager", "ssm", "kms", "logs")
+    if kind == "missing":
+        return ("MissingAuthenticationTokenException" if json_style else "MissingAuthenticationToken"), (
+            400 if json_style else 403
+        )
+    if kind == "unknown_key":
+        return ("UnrecognizedClientException" if json_style else "InvalidClientTokenId"), 400 if json_style else 403
+    if kind in ("malformed", "scope"):
+        return ("IncompleteSignatureException" if json_style else "IncompleteSignature"), 400
+    if kind == "token":
+        return ("UnrecognizedClientException" if json_style else "InvalidClientTokenId"), 403
+    return ("InvalidSignatureException" if json_style else "SignatureDoesNotMatch"), 400 if json_style else 403
+
+
+def _response(wire: WireResponse, output: dict[str, Any] | None = None) -> Response:
+    """A streamed output member is bytes in the handler's output; the codec leaves its place empty."""
+    body = wire.body
+    if not body and output:
+        streams = [value for value in output.values() if isinstance(value, bytes)]
+        body = streams[0] if len(streams) == 1 and wire.streams else body
+    return Response(wire.status, wire.headers, body)

@@ -1,0 +1,253 @@
+"""Buckets and their configuration, and the tags of objects."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from sluiceway.core.clock import new_token
+from sluiceway.edges.http import Response
+from sluiceway.edges.s3.body import document
+from sluiceway.edges.s3.call import Call
+from sluiceway.edges.s3.headers import check_supported, moment
+from sluiceway.edges.s3.list import limit_of
+from sluiceway.errors import Invalid, NotImplementedYet
+from sluiceway.services.objects.notifications import Rule, TargetKind
+
+#: Member of the notification configuration -> (kind of target, member with the target's ARN).
+_RULES: Final[tuple[tuple[str, TargetKind, str], ...]] = (
+    ("TopicConfigurations", "topic", "TopicArn"),
+    ("QueueConfigurations", "queue", "QueueArn"),
+    ("LambdaFunctionConfigurations", "function", "LambdaFunctionArn"),
+)
+
+
+async def create_bucket(call: Call) -> Response:
+    """CreateBucket, in this server's region only."""
+    check_supported(call.request.headers)
+    _check_ownership(call)
+    params = call.params(await document(call))
+    asked = params.get("CreateBucketConfiguration") or {}
+    region = call.tools.objects.scope.region
+    if asked.get("LocationConstraint") not in (None, "", region):
+        raise Invalid("location", "The specified location-constraint is not valid")
+    tags = _tag_pairs(asked.get("Tags"))
+    tools = call.tools
+    await tools.store.commit(tools.objects.buckets.create, call.bucket, call.actor.canonical_id, tags)
+    return call.reply({"Location": f"/{call.bucket}"})
+
+
+def _check_ownership(call: Call) -> None:
+    headers = call.request.headers
+    if headers.get("x-amz-bucket-object-lock-enabled").lower() == "true":
+        raise NotImplementedYet(
+            "header", "A header you provided implies functionality that is not implemented"
+        )
+    if headers.get("x-amz-object-ownership") not in ("", "BucketOwnerEnforced"):
+        raise NotImplementedYet(
+            "header", "A header you provided implies functionality that is not implemented"
+        )
+
+
+async def head_bucket(call: Call) -> Response:
+    """HeadBucket: that it is there was found before."""
+    region = call.access.bucket.region if call.access else ""
+    return Response(200, [("x-amz-bucket-region", region), ("content-type", "application/xml")])
+
+
+async def delete_bucket(call: Call) -> Response:
+    """DeleteBucket."""
+    await call.tools.store.commit(call.tools.objects.buckets.delete, call.bucket)
+    return Response(204)
+
+
+async def list_buckets(call: Call) -> Response:
+    """ListBuckets: all of them, or pages where the client asks for them."""
+    query = call.query
+    prefix, after = query.get("prefix", ""), query.get("continuation-token", "")
+    limit = limit_of(call, "max-buckets") if query.get("max-buckets") else call.tools.limits.buckets_max
+    found = await call.tools.store.view(call.tools.objects.buckets.listed, prefix, after, limit + 1)
+    output: dict[str, Any] = {
+        "Owner": {"ID": call.principal.canonical_id},
+        "Buckets": [
+            {"Name": bucket.name, "CreationDate": moment(bucket.created_ms), "BucketRegion": bucket.region}
+            for bucket in found[:limit]
+        ],
+    }
+    if len(found) > limit and limit:
+        output["ContinuationToken"] = found[limit - 1].name
+    if prefix:
+        output["Prefix"] = prefix
+    return call.reply(output)
+
+
+async def get_location(call: Call) -> Response:
+    """GetBucketLocation: us-east-1 is written as nothing, as on AWS."""
+    region = call.access.bucket.region if call.access else ""
+    return call.reply({"LocationConstraint": "" if region == "us-east-1" else region})
+
+
+async def get_versioning(call: Call) -> Response:
+    """GetBucketVersioning: never turned on."""
+    return call.reply({})
+
+
+async def get_policy(call: Call) -> Response:
+    """GetBucketPolicy: the document as it was put."""
+    text = await _setting(call, "policy", "The bucket policy does not exist")
+    return call.reply({"Policy": text})
+
+
+async def put_policy(call: Call) -> Response:
+    """PutBucketPolicy."""
+    body = await document(call)
+    try:
+        text = body.decode("utf-8")
+    except UnicodeDecodeError:
+        raise Invalid("policy", "Policies must be valid JSON and the first byte must be '{'") from None
+    await call.tools.store.commit(call.tools.objects.buckets.put_policy, call.bucket, text)
+    return Response(204)
+
+
+async def delete_policy(call: Call) -> Response:
+    """DeleteBucketPolicy."""
+    return await _delete_setting(call, "policy")
+
+
+async def get_cors(call: Call) -> Response:
+    """GetBucketCors."""
+    return call.reply({"CORSRules": await _setting(call, "cors", "The CORS configuration does not exist")})
+
+
+async def put_cors(call: Call) -> Response:
+    """PutBucketCors."""
+    params = call.params(await document(call))
+    rules = (params.get("CORSConfiguration") or {}).get("CORSRules") or []
+    await call.tools.store.commit(call.tools.objects.buckets.put_cors, call.bucket, rules)
+    return Response(200)
+
+
+async def delete_cors(call: Call) -> Response:
+    """DeleteBucketCors."""
+    return await _delete_setting(call, "cors")
+
+
+async def get_tagging(call: Call) -> Response:
+    """GetBucketTagging."""
+    tags = await _setting(call, "tags", "The TagSet does not exist")
+    return call.reply({"TagSet": _tag_set(tags)})
+
+
+async def put_tagging(call: Call) -> Response:
+    """PutBucketTagging."""
+    params = call.params(await document(call))
+    tags = _tag_pairs((params.get("Tagging") or {}).get("TagSet"))
+    await call.tools.store.commit(call.tools.objects.buckets.put_tags, call.bucket, tags)
+    return Response(204)
+
+
+async def delete_tagging(call: Call) -> Response:
+    """DeleteBucketTagging."""
+    return await _delete_setting(call, "tags")
+
+
+async def get_object_tagging(call: Call) -> Response:
+    """GetObjectTagging."""
+    tools = call.tools
+    stored = await tools.store.view(tools.objects.contents.head, call.bucket, call.key)
+    return call.reply({"TagSet": _tag_set(stored.attributes.tags)})
+
+
+async def put_object_tagging(call: Call) -> Response:
+    """PutObjectTagging."""
+    params = call.params(await document(call))
+    tags = _tag_pairs((params.get("Tagging") or {}).get("TagSet"))
+    tools = call.tools
+    await tools.store.commit(tools.objects.contents.put_tags, call.bucket, call.key, tags)
+    return Response(200)
+
+
+async def delete_object_tagging(call: Call) -> Response:
+    """DeleteObjectTagging."""
+    tools = call.tools
+    await tools.store.commit(tools.objects.contents.put_tags, call.bucket, call.key, [])
+    return Response(204)
+
+
+async def get_notification(call: Call) -> Response:
+    """GetBucketNotificationConfiguration."""
+    tools = call.tools
+    rules = await tools.store.view(tools.objects.buckets.notifications, call.bucket)
+    output: dict[str, Any] = {}
+    for member, kind, arn in _RULES:
+        found = [_rule_member(rule, arn) for rule in rules if rule.kind == kind]
+        if found:
+            output[member] = found
+    return call.reply(output)
+
+
+async def put_notification(call: Call) -> Response:
+    """PutBucketNotificationConfiguration."""
+    params = call.params(await document(call))
+    asked = params.get("NotificationConfiguration") or {}
+    if "EventBridgeConfiguration" in asked:
+        raise NotImplementedYet("target", "This server has no EventBridge.")
+    rules = [
+        _rule(kind, item, item.get(arn) or "")
+        for member, kind, arn in _RULES
+        for item in asked.get(member) or ()
+    ]
+    skip = call.request.headers.get("x-amz-skip-destination-validation").lower() == "true"
+    tools = call.tools
+    await tools.store.commit(
+        tools.objects.buckets.put_notifications, call.bucket, rules, call.actor, not skip
+    )
+    return Response(200)
+
+
+def _rule(kind: TargetKind, item: dict[str, Any], target: str) -> Rule:
+    found: dict[str, str] = {}
+    filters = ((item.get("Filter") or {}).get("Key") or {}).get("FilterRules") or ()
+    for entry in filters:
+        name, value = (entry.get("Name") or "").lower(), entry.get("Value") or ""
+        if name not in ("prefix", "suffix"):
+            raise Invalid("argument", "filter rule name must be either prefix or suffix")
+        if name in found:
+            raise Invalid("argument", f"Cannot specify more than one {name} rule in a filter.")
+        found[name] = value
+    if not target.startswith("arn:"):
+        raise Invalid("argument", "The ARN could not be parsed", ArgumentValue=target[:200])
+    events = tuple(item.get("Events") or ())
+    return Rule(
+        item.get("Id") or new_token(18),
+        kind,
+        target,
+        events,
+        found.get("prefix", ""),
+        found.get("suffix", ""),
+    )
+
+
+def _rule_member(rule: Rule, arn: str) -> dict[str, Any]:
+    member: dict[str, Any] = {"Id": rule.id, arn: rule.target, "Events": list(rule.events)}
+    filters = [("Prefix", rule.prefix), ("Suffix", rule.suffix)]
+    rules = [{"Name": name, "Value": value} for name, value in filters if value]
+    if rules:
+        member["Filter"] = {"Key": {"FilterRules": rules}}
+    return member
+
+
+async def _setting(call: Call, kind: str, missing: str) -> Any:
+    return await call.tools.store.view(call.tools.objects.buckets.setting, call.bucket, kind, missing)
+
+
+async def _delete_setting(call: Call, kind: str) -> Response:
+    await call.tools.store.commit(call.tools.objects.buckets.delete_setting, call.bucket, kind)
+    return Response(204)
+
+
+def _tag_pairs(tag_set: Any) -> list[tuple[str, str]]:
+    return [(tag.get("Key") or "", tag.get("Value") or "") for tag in tag_set or ()]
+
+
+def _tag_set(tags: Any) -> list[dict[str, str]]:
+    return [{"Key": name, "Value": value} for name, value in tags.items()]

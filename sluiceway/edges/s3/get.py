@@ -1,0 +1,233 @@
+"""GetObject and HeadObject: whole, by range, or by part."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+
+from sluiceway.core.store import View
+from sluiceway.edges.http import Response
+from sluiceway.edges.s3.call import Call, Tools
+from sluiceway.edges.s3.headers import OVERRIDES, checksum_headers, conditions_from, http_date, object_headers
+from sluiceway.errors import AccessDenied, Invalid, NotFound, PreconditionFailed, Unavailable
+from sluiceway.services.objects.conditions import NotModified
+from sluiceway.services.objects.contents import Found
+from sluiceway.services.objects.values import Conditions, Piece, StoredObject
+
+_RANGE = re.compile(r"bytes=(\d*)-(\d*)\Z")
+#: An object may be overwritten between its row's reading and its blob's opening; then it is looked up again.
+_TRIES = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """The bytes to send: ``length`` from ``start``. ``partial`` is what the status says."""
+
+    start: int
+    length: int
+    partial: bool
+
+
+async def get_object(call: Call) -> Response:
+    """The object's bytes: from the store where they are inline, else streamed from blobs."""
+    conditions = conditions_from(call.request.headers)
+    for _ in range(_TRIES):
+        try:
+            found = await _look_up(call, conditions)
+        except NotModified as error:
+            return _not_modified(error)
+        stored = found.stored
+        span = _span(call, stored)
+        headers = _headers(call, stored, span)
+        status = 206 if span.partial else 200
+        if found.inline is not None:
+            body = found.inline[span.start : span.start + span.length] if span.partial else found.inline
+            return Response(status, headers, body)
+        stream = await open_pieces(call.tools, found.pieces, span.start, span.length)
+        if stream is not None:
+            return Response(status, headers, stream)
+    raise Unavailable("object", "The object is being changed too often to be read. Please try again.")
+
+
+async def head_object(call: Call) -> Response:
+    """What GetObject would say, without the bytes."""
+    try:
+        stored = await call.tools.store.view(_head, call, conditions_from(call.request.headers))
+    except NotModified as error:
+        return _not_modified(error)
+    span = _span(call, stored)
+    return Response(206 if span.partial else 200, _headers(call, stored, span))
+
+
+async def _look_up(call: Call, conditions: Conditions) -> Found:
+    return await call.tools.store.view(_find, call, conditions)
+
+
+def _find(view: View, call: Call, conditions: Conditions) -> Found:
+    try:
+        return call.tools.objects.contents.find(view, call.bucket, call.key, conditions)
+    except NotFound as error:
+        raise _hidden(call, error) from None
+
+
+def _head(view: View, call: Call, conditions: Conditions) -> StoredObject:
+    try:
+        return call.tools.objects.contents.head(view, call.bucket, call.key, conditions)
+    except NotFound as error:
+        raise _hidden(call, error) from None
+
+
+def _hidden(call: Call, error: NotFound) -> NotFound | AccessDenied:
+    """Who may not list the bucket is not told which keys it lacks (S3 API reference, GetObject)."""
+    if error.kind != "key":
+        return error
+    try:
+        call.allow("s3:ListBucket", f"arn:aws:s3:::{call.bucket}", call.access)
+    except AccessDenied as denied:
+        return denied
+    return error
+
+
+def _span(call: Call, stored: StoredObject) -> Span:
+    number = call.query.get("partNumber")
+    header = call.request.headers.get("range")
+    if number is not None:
+        if header:
+            raise Invalid("request", "Cannot specify both Range header and partNumber query parameter")
+        return _part_span(number, stored)
+    if not header:
+        return Span(0, stored.size, False)
+    return range_of(header, stored.size) or Span(0, stored.size, False)
+
+
+def _part_span(text: str, stored: StoredObject) -> Span:
+    number = int(text) if text.isascii() and text.isdigit() else 0
+    if not 1 <= number <= 10_000:
+        raise Invalid("argument", "Part number must be an integer between 1 and 10000, inclusive")
+    sizes = stored.part_sizes or (stored.size,)
+    if number > len(sizes):
+        raise Invalid("part_range", "The requested partnumber is not satisfiable")
+    return Span(sum(sizes[: number - 1]), sizes[number - 1], True)
+
+
+def range_of(header: str, size: int) -> Span | None:
+    """A single range of bytes; None for a header that is to be ignored, several ranges included.
+
+    Raises ``Invalid("range")`` (RFC 9110, 14.1.2; S3 API reference, GetObject).
+    """
+    match = _RANGE.match(header.strip())
+    if match is None or not (match[1] or match[2]):
+        return None
+    if len(match[1]) > 20 or len(match[2]) > 20:
+        raise _bad_range(header, size)
+    if match[1]:
+        start, last = int(match[1]), int(match[2]) if match[2] else size - 1
+        if match[2] and last < start:
+            return None
+    else:
+        start, last = max(0, size - int(match[2])), size - 1
+        if int(match[2]) == 0:
+            raise _bad_range(header, size)
+    if start >= size:
+        raise _bad_range(header, size)
+    return Span(start, min(last, size - 1) - start + 1, True)
+
+
+def _bad_range(header: str, size: int) -> Invalid:
+    return Invalid(
+        "range", "The requested range is not satisfiable", RangeRequested=header[:100], ActualObjectSize=size
+    )
+
+
+def _headers(call: Call, stored: StoredObject, span: Span) -> list[tuple[str, str]]:
+    headers = object_headers(stored)
+    headers.append(("content-length", str(span.length)))
+    if span.partial:
+        last = span.start + span.length - 1
+        if span.length:
+            headers.append(("content-range", f"bytes {span.start}-{last}/{stored.size}"))
+    if stored.part_sizes and "partNumber" in call.query:
+        headers.append(("x-amz-mp-parts-count", str(len(stored.part_sizes))))
+    whole = span.length == stored.size
+    if whole and call.request.headers.get("x-amz-checksum-mode").upper() == "ENABLED":
+        headers.extend(checksum_headers(stored.checksum))
+    return _overridden(call, headers)
+
+
+def _overridden(call: Call, headers: list[tuple[str, str]]) -> list[tuple[str, str]]:
+    """``response-*`` parameters; only signed requests may use them (S3 API reference, GetObject)."""
+    asked = {name: call.query[f"response-{name}"] for name in OVERRIDES if f"response-{name}" in call.query}
+    if not asked:
+        return headers
+    if call.principal.kind == "anonymous":
+        raise Invalid(
+            "request", "Request specific response headers cannot be used for anonymous GET requests."
+        )
+    for value in asked.values():
+        if not value.isprintable() or not value.isascii():
+            raise Invalid("argument", "Header value cannot be represented using ISO-8859-1.")
+    return [(name, value) for name, value in headers if name not in asked] + list(asked.items())
+
+
+def _not_modified(error: NotModified) -> Response:
+    stored = error.detail["stored"]
+    if not isinstance(stored, StoredObject):
+        raise PreconditionFailed("condition", error.message)
+    headers = [("etag", f'"{stored.etag}"'), ("last-modified", http_date(stored.modified_ms))]
+    if "cache-control" in stored.attributes.headers:
+        headers.append(("cache-control", stored.attributes.headers["cache-control"]))
+    return Response(304, headers)
+
+
+async def open_pieces(
+    tools: Tools, pieces: tuple[Piece, ...], start: int, length: int
+) -> AsyncIterator[bytes] | None:
+    """A stream over the range, its first bytes already read; None if a blob went away meanwhile.
+
+    Every blob of it is pinned until the stream ends, so that the sweep lets a reader finish.
+    """
+    stream = _stream(tools, cut(pieces, start, length))
+    try:
+        first = await anext(stream, b"")
+    except NotFound:
+        return None
+    return _resumed(first, stream)
+
+
+async def _resumed(first: bytes, stream: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    yield first
+    async for chunk in stream:
+        yield chunk
+
+
+async def _stream(tools: Tools, pieces: list[Piece]) -> AsyncIterator[bytes]:
+    tools.pins.update(piece.blob for piece in pieces)
+    try:
+        # A blob that was dropped before it was pinned may be gone: better to find out before the headers.
+        for piece in pieces[1:]:
+            await tools.blobs.size(piece.blob)
+        for piece in pieces:
+            async for chunk in tools.blobs.open(piece.blob, piece.start, piece.size):
+                yield chunk
+    finally:
+        for piece in pieces:
+            tools.pins[piece.blob] -= 1
+            if tools.pins[piece.blob] <= 0:
+                del tools.pins[piece.blob]
+
+
+def cut(pieces: tuple[Piece, ...], start: int, length: int) -> list[Piece]:
+    """The pieces that hold the range, the first and last cut to it."""
+    found: list[Piece] = []
+    for piece in pieces:
+        if length <= 0:
+            break
+        if start >= piece.size:
+            start -= piece.size
+            continue
+        size = min(piece.size - start, length)
+        found.append(Piece(piece.blob, piece.start + start, size))
+        length -= size
+        start = 0
+    return found

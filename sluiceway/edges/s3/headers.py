@@ -1,0 +1,188 @@
+"""Request headers to the service's words, and the service's words to response headers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from email.utils import format_datetime, parsedate_to_datetime
+from typing import Final
+from urllib.parse import parse_qsl
+
+from sluiceway.config import ObjectSettings
+from sluiceway.edges.http import Headers
+from sluiceway.errors import Invalid, NotImplementedYet
+from sluiceway.services.objects.names import check_tags
+from sluiceway.services.objects.values import NO_CONDITIONS, Attributes, Checksum, Conditions, StoredObject
+
+#: System headers that are stored and given back as they came.
+KEPT: Final = (
+    "cache-control",
+    "content-disposition",
+    "content-encoding",
+    "content-language",
+    "expires",
+    "x-amz-website-redirect-location",
+)
+#: What a reader may override, by query parameter.
+OVERRIDES: Final = (
+    "content-type",
+    "content-language",
+    "expires",
+    "cache-control",
+    "content-disposition",
+    "content-encoding",
+)
+_STORAGE_CLASSES: Final = frozenset(
+    {"STANDARD", "REDUCED_REDUNDANCY", "STANDARD_IA", "ONEZONE_IA", "INTELLIGENT_TIERING", "GLACIER_IR"}
+)
+#: Headers that ask for what is not here; ignoring them would break what the client was promised.
+_REFUSED: Final = (
+    "x-amz-server-side-encryption-customer-algorithm",
+    "x-amz-server-side-encryption-aws-kms-key-id",
+    "x-amz-object-lock-mode",
+    "x-amz-object-lock-retain-until-date",
+    "x-amz-object-lock-legal-hold",
+    "x-amz-write-offset-bytes",
+    "x-amz-grant-full-control",
+    "x-amz-grant-read",
+    "x-amz-grant-read-acp",
+    "x-amz-grant-write",
+    "x-amz-grant-write-acp",
+)
+_META: Final = "x-amz-meta-"
+
+
+def attributes_of(headers: Headers, limits: ObjectSettings) -> Attributes:
+    """What the client says about the object that it puts."""
+    kept: dict[str, str] = {}
+    metadata: dict[str, str] = {}
+    for name, value in headers.items:
+        if name.startswith(_META):
+            short = name[len(_META) :]
+            text = _utf8(value)
+            metadata[short] = f"{metadata[short]},{text}" if short in metadata else text
+        elif name in KEPT:
+            kept[name] = value
+    if "content-encoding" in kept:
+        _drop_chunked(kept)
+    tags = headers.get("x-amz-tagging")
+    return Attributes(
+        content_type=headers.get("content-type") or "binary/octet-stream",
+        headers=kept,
+        metadata=metadata,
+        tags=_tags_of(tags, limits) if tags else {},
+        storage_class=headers.get("x-amz-storage-class") or "STANDARD",
+    )
+
+
+def check_supported(headers: Headers) -> None:
+    """Raises ``NotImplementedYet("header")`` or ``Invalid`` for what a write asks and can't have."""
+    for name in _REFUSED:
+        if name in headers:
+            raise NotImplementedYet(
+                "header", "A header you provided implies functionality that is not implemented"
+            )
+    if headers.get("x-amz-acl") not in ("", "private", "bucket-owner-full-control"):
+        raise Invalid("acl", "The bucket does not allow ACLs")
+    storage_class = headers.get("x-amz-storage-class")
+    if storage_class and storage_class not in _STORAGE_CLASSES:
+        raise Invalid("storage_class", "The storage class you specified is not valid")
+    if headers.get("x-amz-server-side-encryption") not in ("", "AES256"):
+        raise NotImplementedYet(
+            "header", "A header you provided implies functionality that is not implemented"
+        )
+
+
+def _drop_chunked(kept: dict[str, str]) -> None:
+    """``aws-chunked`` is how the body travels, not what it is (S3 API reference, PutObject)."""
+    codings = [coding.strip() for coding in kept["content-encoding"].split(",")]
+    left = ",".join(coding for coding in codings if coding and coding != "aws-chunked")
+    if left:
+        kept["content-encoding"] = left
+    else:
+        del kept["content-encoding"]
+
+
+def _tags_of(header: str, limits: ObjectSettings) -> dict[str, str]:
+    pairs = parse_qsl(header, keep_blank_values=True, max_num_fields=1000)
+    return check_tags(pairs, limits.object_tags_max)
+
+
+def _utf8(value: str) -> str:
+    """Header bytes as UTF-8 where they are (RFC 9110 leaves them opaque; clients send UTF-8)."""
+    if value.isascii():
+        return value
+    try:
+        return value.encode("latin-1").decode("utf-8")
+    except UnicodeDecodeError:
+        return value
+
+
+def conditions_from(headers: Headers, prefix: str = "") -> Conditions:
+    """Preconditions; those of a copy's source have the ``prefix`` "x-amz-copy-source-"."""
+    if not any(f"{prefix}{name}" in headers for name in _CONDITIONS):
+        return NO_CONDITIONS
+    return Conditions(
+        headers.get(f"{prefix}if-match") or None,
+        headers.get(f"{prefix}if-none-match") or None,
+        seconds_of(headers.get(f"{prefix}if-modified-since")),
+        seconds_of(headers.get(f"{prefix}if-unmodified-since")),
+    )
+
+
+_CONDITIONS: Final = ("if-match", "if-none-match", "if-modified-since", "if-unmodified-since")
+
+
+def seconds_of(date: str) -> int | None:
+    """Seconds since 1970 of an HTTP date; None for what is not one (RFC 9110, 13.1.3: ignore it)."""
+    if not date:
+        return None
+    try:
+        moment = parsedate_to_datetime(date)
+    except ValueError:
+        return None
+    return int((moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp())
+
+
+def http_date(time_ms: int) -> str:
+    """RFC 9110's date."""
+    return format_datetime(datetime.fromtimestamp(time_ms // 1000, UTC), usegmt=True)
+
+
+def moment(time_ms: int) -> datetime:
+    """A timestamp as codecs take it."""
+    return datetime.fromtimestamp(time_ms / 1000, UTC)
+
+
+def checksum_headers(checksum: Checksum | None) -> list[tuple[str, str]]:
+    """The checksum and its type."""
+    if checksum is None:
+        return []
+    return [
+        (f"x-amz-checksum-{checksum.algorithm.lower()}", checksum.value),
+        ("x-amz-checksum-type", checksum.type),
+    ]
+
+
+def object_headers(stored: StoredObject) -> list[tuple[str, str]]:
+    """What every answer about an object says, without its length."""
+    about = stored.attributes
+    headers = [
+        ("last-modified", http_date(stored.modified_ms)),
+        ("etag", f'"{stored.etag}"'),
+        ("accept-ranges", "bytes"),
+        ("content-type", about.content_type),
+    ]
+    headers.extend(about.headers.items())
+    headers.extend(_metadata_headers(about.metadata.items()))
+    if about.storage_class != "STANDARD":
+        headers.append(("x-amz-storage-class", about.storage_class))
+    if about.tags:
+        headers.append(("x-amz-tagging-count", str(len(about.tags))))
+    return headers
+
+
+def _metadata_headers(metadata: Iterable[tuple[str, str]]) -> Iterable[tuple[str, str]]:
+    for name, value in metadata:
+        # Responses are encoded as Latin-1: UTF-8 goes through it byte for byte.
+        yield _META + name, value if value.isascii() else value.encode().decode("latin-1")

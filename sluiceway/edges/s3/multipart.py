@@ -1,0 +1,326 @@
+"""Multipart uploads."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sluiceway.edges.http import Response
+from sluiceway.edges.s3 import body
+from sluiceway.edges.s3.call import Call
+from sluiceway.edges.s3.checksums import promise_of
+from sluiceway.edges.s3.get import cut, open_pieces, range_of
+from sluiceway.edges.s3.headers import (
+    attributes_of,
+    check_supported,
+    checksum_headers,
+    conditions_from,
+    moment,
+)
+from sluiceway.edges.s3.list import encoder_of, limit_of
+from sluiceway.edges.s3.put import allow_source, checksum_members, copy_source
+from sluiceway.errors import Conflict, Invalid, TooLarge
+from sluiceway.services.objects.checksums import ALGORITHMS, running, text_of
+from sluiceway.services.objects.conditions import check_source
+from sluiceway.services.objects.contents import Found
+from sluiceway.services.objects.multipart import Chosen, Part, Upload
+from sluiceway.services.objects.values import Checksum, Content, Piece
+
+_TRIES = 3
+
+
+async def create(call: Call) -> Response:
+    """CreateMultipartUpload."""
+    headers = call.request.headers
+    tools = call.tools
+    check_supported(headers)
+    attributes = attributes_of(headers, tools.limits)
+    algorithm = headers.get("x-amz-checksum-algorithm").upper() or None
+    if algorithm is not None:
+        running(algorithm)
+    upload = await tools.store.commit(
+        tools.objects.multipart.begin,
+        call.bucket,
+        call.key,
+        attributes,
+        call.actor,
+        algorithm,
+        headers.get("x-amz-checksum-type").upper() or None,
+    )
+    output: dict[str, Any] = {"Bucket": call.bucket, "Key": call.key, "UploadId": upload.id}
+    if upload.named:
+        output.update(ChecksumAlgorithm=upload.algorithm, ChecksumType=upload.type)
+    return call.reply(output)
+
+
+async def upload_part(call: Call) -> Response:
+    """UploadPart: the part is a blob, hashed with the upload's algorithm."""
+    number = _number(call)
+    upload = await _upload(call)
+    promise = promise_of(call.request.headers)
+    if promise is not None and promise.algorithm != upload.algorithm:
+        raise Invalid(
+            "request",
+            "Checksum Type mismatch occurred, expected checksum Type: "
+            f"{upload.algorithm.lower() if upload.named else 'null'}, "
+            f"actual checksum Type: {promise.algorithm.lower()}",
+        )
+    tools = call.tools
+    content = await body.receive(call, promise, upload.algorithm, inline=False)
+    async with body.keeping(tools, content):
+        part = await tools.store.commit(
+            tools.objects.multipart.put_part, call.bucket, call.key, upload.id, number, content
+        )
+    found = checksum_headers(content.checksum)[:1]
+    return Response(200, [("etag", f'"{part.etag}"'), *found])
+
+
+async def upload_part_copy(call: Call) -> Response:
+    """UploadPartCopy: the part refers to a range of the source's blobs."""
+    number = _number(call)
+    upload = await _upload(call)
+    source = copy_source(call.request.headers.get("x-amz-copy-source"))
+    await allow_source(call, source)
+    for _ in range(_TRIES):
+        try:
+            part, algorithm = await _copy_part(call, upload, number, source)
+        except Conflict as error:
+            if error.kind not in ("source", "blob"):
+                raise
+            continue
+        result = {"ETag": f'"{part.etag}"', "LastModified": moment(part.modified_ms)}
+        if upload.named:
+            result[f"Checksum{algorithm}"] = part.checksum
+        return call.reply({"CopyPartResult": result})
+    raise Conflict("source", "The source is being changed too often to be copied. Please try again.")
+
+
+async def _copy_part(call: Call, upload: Upload, number: int, source: tuple[str, str]) -> tuple[Part, str]:
+    tools = call.tools
+    found = await tools.store.view(tools.objects.contents.find, *source)
+    check_source(found.stored, conditions_from(call.request.headers, "x-amz-copy-source-"))
+    start, length = _source_range(call, found)
+    if length > tools.limits.put_bytes_max:
+        raise TooLarge("object", "The specified copy source is larger than the maximum allowable size.")
+    if found.inline is not None:
+        content, shared = (
+            await _inline_part(call, found.inline[start : start + length], upload.algorithm),
+            False,
+        )
+    else:
+        content, shared = await _shared_part(call, found, start, length, upload.algorithm), True
+    if shared:
+        part = await tools.store.commit(
+            tools.objects.multipart.put_part, call.bucket, call.key, upload.id, number, content, True
+        )
+    else:
+        async with body.keeping(tools, content):
+            part = await tools.store.commit(
+                tools.objects.multipart.put_part, call.bucket, call.key, upload.id, number, content
+            )
+    return part, upload.algorithm
+
+
+def _source_range(call: Call, found: Found) -> tuple[int, int]:
+    header = call.request.headers.get("x-amz-copy-source-range")
+    if not header:
+        return 0, found.stored.size
+    span = range_of(header, found.stored.size)
+    first, _, last = header.removeprefix("bytes=").partition("-")
+    if span is None or not first or not last or int(last) >= found.stored.size:
+        raise Invalid(
+            "argument",
+            "The x-amz-copy-source-range value must be of the form bytes=first-last where first and last are the "
+            "zero-based offsets of the first and last bytes to copy",
+            ArgumentName="x-amz-copy-source-range",
+            ArgumentValue=header[:100],
+        )
+    return span.start, span.length
+
+
+async def _inline_part(call: Call, data: bytes, algorithm: str) -> Content:
+    """Parts are blobs, also those from a small source."""
+    sums = body.sums_of(algorithm)
+    staged = await call.tools.blobs.stage(sums.all())
+    try:
+        await staged.write(data)
+        blob = await staged.seal()
+    except BaseException:
+        await staged.discard()
+        raise
+    return sums.content(len(data), (Piece(blob, 0, len(data)),))
+
+
+async def _shared_part(call: Call, found: Found, start: int, length: int, algorithm: str) -> Content:
+    stream = await open_pieces(call.tools, found.pieces, start, length)
+    if stream is None:
+        raise Conflict("source", "The source was changed while it was being copied. Please try again.")
+    sums = body.sums_of(algorithm)
+    async for chunk in stream:
+        for hasher in sums.all():
+            hasher.update(chunk)
+    return sums.content(length, tuple(cut(found.pieces, start, length)))
+
+
+async def complete(call: Call) -> Response:
+    """CompleteMultipartUpload."""
+    headers = call.request.headers
+    tools = call.tools
+    params = call.params(await body.document(call, of_body=False))
+    parts = (params.get("MultipartUpload") or {}).get("Parts") or []
+    chosen = [_chosen(part) for part in parts]
+    expected = [
+        Checksum(name, params[f"Checksum{name}"]) for name in ALGORITHMS if params.get(f"Checksum{name}")
+    ]
+    stored = await tools.store.commit(
+        tools.objects.multipart.complete,
+        call.bucket,
+        call.key,
+        call.query["uploadId"],
+        chosen,
+        call.actor,
+        conditions_from(headers),
+        expected[0] if expected else None,
+        _size_header(headers.get("x-amz-mp-object-size")),
+    )
+    return call.reply(
+        {
+            "Location": f"{call.request.base_url}{call.request.raw_path.decode('latin-1')}",
+            "Bucket": call.bucket,
+            "Key": call.key,
+            "ETag": f'"{stored.etag}"',
+            **checksum_members(stored.checksum),
+        }
+    )
+
+
+def _size_header(text: str) -> int | None:
+    if not text:
+        return None
+    if not (text.isascii() and text.isdigit()):
+        raise Invalid("argument", "Value for x-amz-mp-object-size header is invalid.")
+    return int(text)
+
+
+def _chosen(part: dict[str, Any]) -> Chosen:
+    number, etag = part.get("PartNumber"), part.get("ETag")
+    if number is None or not etag:
+        raise Invalid("malformed", "The XML you provided was not well-formed or did not validate")
+    given = tuple((name, part[f"Checksum{name}"]) for name in ALGORITHMS if part.get(f"Checksum{name}"))
+    return Chosen(number, etag, given)
+
+
+async def abort(call: Call) -> Response:
+    """AbortMultipartUpload."""
+    tools = call.tools
+    await tools.store.commit(tools.objects.multipart.abort, call.bucket, call.key, call.query["uploadId"])
+    return Response(204)
+
+
+async def list_parts(call: Call) -> Response:
+    """ListParts."""
+    tools = call.tools
+    limit = limit_of(call, "max-parts")
+    after = _whole_number(call.query.get("part-number-marker", ""), "part-number-marker")
+    upload, parts, more = await tools.store.view(
+        tools.objects.multipart.parts, call.bucket, call.key, call.query["uploadId"], after, limit
+    )
+    output: dict[str, Any] = {
+        "Bucket": call.bucket,
+        "Key": call.key,
+        "UploadId": upload.id,
+        "PartNumberMarker": after,
+        "NextPartNumberMarker": parts[-1].number if parts else after,
+        "MaxParts": limit,
+        "IsTruncated": more,
+        "Initiator": {"ID": upload.owner},
+        "Owner": {"ID": upload.owner},
+        "StorageClass": upload.attributes.storage_class,
+        "Parts": [_part_member(upload, part) for part in parts],
+    }
+    if upload.named:
+        output.update(ChecksumAlgorithm=upload.algorithm, ChecksumType=upload.type)
+    return call.reply(output)
+
+
+def _part_member(upload: Upload, part: Part) -> dict[str, Any]:
+    member: dict[str, Any] = {
+        "PartNumber": part.number,
+        "LastModified": moment(part.modified_ms),
+        "ETag": f'"{part.etag}"',
+        "Size": part.size,
+    }
+    if upload.named:
+        member[f"Checksum{upload.algorithm}"] = part.checksum
+    return member
+
+
+async def list_uploads(call: Call) -> Response:
+    """ListMultipartUploads."""
+    tools = call.tools
+    query = call.query
+    prefix, delimiter = query.get("prefix", ""), query.get("delimiter", "")
+    marker = (
+        query.get("key-marker", ""),
+        query.get("upload-id-marker", "") if query.get("key-marker") else "",
+    )
+    limit = limit_of(call, "max-uploads")
+    page = await tools.store.view(
+        tools.objects.multipart.uploads, call.bucket, prefix, delimiter, marker, limit
+    )
+    encode = encoder_of(call)
+    output: dict[str, Any] = {
+        "Bucket": call.bucket,
+        "KeyMarker": encode(marker[0]),
+        "UploadIdMarker": marker[1],
+        "Prefix": encode(prefix),
+        "MaxUploads": limit,
+        "IsTruncated": page.next is not None,
+        "Uploads": [_upload_member(upload, encode(upload.key)) for upload in page.uploads],
+        "CommonPrefixes": [{"Prefix": encode(common)} for common in page.prefixes],
+    }
+    if delimiter:
+        output["Delimiter"] = encode(delimiter)
+    if query.get("encoding-type"):
+        output["EncodingType"] = query["encoding-type"]
+    if page.next is not None:
+        output.update(NextKeyMarker=encode(page.next[0]), NextUploadIdMarker=page.next[1])
+    return call.reply(output)
+
+
+def _upload_member(upload: Upload, key: str) -> dict[str, Any]:
+    member: dict[str, Any] = {
+        "UploadId": upload.id,
+        "Key": key,
+        "Initiated": moment(upload.initiated_ms),
+        "StorageClass": upload.attributes.storage_class,
+        "Owner": {"ID": upload.owner},
+        "Initiator": {"ID": upload.owner},
+    }
+    if upload.named:
+        member.update(ChecksumAlgorithm=upload.algorithm, ChecksumType=upload.type)
+    return member
+
+
+async def _upload(call: Call) -> Upload:
+    tools = call.tools
+    return await tools.store.view(tools.objects.multipart.get, call.bucket, call.key, call.query["uploadId"])
+
+
+def _number(call: Call) -> int:
+    text = call.query.get("partNumber", "")
+    number = int(text) if text.isascii() and text.isdigit() and len(text) < 9 else 0
+    call.tools.objects.multipart.check_number(number)
+    return number
+
+
+def _whole_number(text: str, name: str) -> int:
+    if not text:
+        return 0
+    if not (text.isascii() and text.isdigit() and len(text) < 10):
+        raise Invalid(
+            "argument",
+            f"Provided {name} not an integer or within integer range",
+            ArgumentName=name,
+            ArgumentValue=text[:50],
+        )
+    return int(text)

@@ -1,0 +1,162 @@
+"""PutObject, and CopyObject, which moves no byte."""
+
+from __future__ import annotations
+
+import hashlib
+from urllib.parse import unquote
+
+from sluiceway.edges.http import Response
+from sluiceway.edges.s3 import body
+from sluiceway.edges.s3.call import Call
+from sluiceway.edges.s3.checksums import algorithm_or_default, promise_of
+from sluiceway.edges.s3.get import open_pieces
+from sluiceway.edges.s3.headers import (
+    attributes_of,
+    check_supported,
+    checksum_headers,
+    conditions_from,
+    moment,
+)
+from sluiceway.errors import Conflict, Invalid, NotFound
+from sluiceway.services.objects.checksums import running, text_of
+from sluiceway.services.objects.contents import Found
+from sluiceway.services.objects.names import check_key
+from sluiceway.services.objects.values import Attributes, Checksum, StoredObject
+
+_SOURCE = "x-amz-copy-source"
+_TRIES = 3
+
+
+async def put_object(call: Call) -> Response:
+    """Store the body; the answer goes out when row, bytes and events are durable."""
+    headers = call.request.headers
+    tools = call.tools
+    check_supported(headers)
+    check_key(call.key, tools.limits)
+    attributes = attributes_of(headers, tools.limits)
+    conditions = conditions_from(headers)
+    promise = promise_of(headers)
+    content = await body.receive(call, promise, algorithm_or_default(promise))
+    async with body.keeping(tools, content):
+        stored = await tools.store.commit(
+            tools.objects.contents.put, call.bucket, call.key, content, attributes, call.actor, conditions
+        )
+    return Response(200, [("etag", f'"{stored.etag}"'), *checksum_headers(stored.checksum)])
+
+
+async def copy_object(call: Call) -> Response:
+    """Copy within the server. Access to the source is checked here, to the target before."""
+    headers = call.request.headers
+    check_supported(headers)
+    check_key(call.key, call.tools.limits)
+    source = copy_source(headers.get(_SOURCE))
+    replace = _directive(call, "x-amz-metadata-directive")
+    await allow_source(call, source)
+    for _ in range(_TRIES):
+        try:
+            stored = await _copy(call, source, replace)
+        except Conflict as error:
+            if error.kind not in ("source", "blob"):
+                raise
+            continue
+        result = {"ETag": f'"{stored.etag}"', "LastModified": moment(stored.modified_ms)}
+        return call.reply({"CopyObjectResult": {**result, **checksum_members(stored.checksum)}})
+    raise Conflict("source", "The source is being changed too often to be copied. Please try again.")
+
+
+def _directive(call: Call, header: str) -> bool:
+    value = call.request.headers.get(header) or "COPY"
+    if value not in ("COPY", "REPLACE"):
+        raise Invalid(
+            "argument", "Unknown metadata directive.", ArgumentName=header, ArgumentValue=value[:50]
+        )
+    return value == "REPLACE"
+
+
+async def _copy(call: Call, source: tuple[str, str], replace: bool) -> StoredObject:
+    tools = call.tools
+    headers = call.request.headers
+    conditions = conditions_from(headers, f"{_SOURCE}-")
+    found = await tools.store.view(tools.objects.contents.check_source, *source, conditions)
+    if source == (call.bucket, call.key) and not replace and "x-amz-storage-class" not in headers:
+        raise Invalid(
+            "request",
+            "This copy request is illegal because it is trying to copy an object to itself without changing the "
+            "object's metadata, storage class, website redirect location or encryption attributes.",
+        )
+    return await tools.store.commit(
+        tools.objects.contents.copy,
+        source,
+        (call.bucket, call.key),
+        found.stored.sequence,
+        _copied_attributes(call, found.stored, replace),
+        call.actor,
+        conditions_from(headers),
+        await _recomputed(call, found),
+    )
+
+
+def _copied_attributes(call: Call, source: StoredObject, replace: bool) -> Attributes:
+    headers = call.request.headers
+    asked = attributes_of(headers, call.tools.limits)
+    about = asked if replace else source.attributes
+    tags = asked.tags if headers.get("x-amz-tagging-directive") == "REPLACE" else source.attributes.tags
+    return Attributes(about.content_type, about.headers, about.metadata, tags, asked.storage_class)
+
+
+async def _recomputed(call: Call, found: Found) -> tuple[str, Checksum | None] | None:
+    """The ETag and checksum of a copy that can't keep its source's: one of parts becomes one of a piece, and
+    the client may want another algorithm."""
+    algorithm = call.request.headers.get("x-amz-checksum-algorithm").upper()
+    stored = found.stored
+    same = stored.checksum is not None and algorithm in ("", stored.checksum.algorithm)
+    if same and not stored.part_sizes:
+        return None
+    kept = stored.checksum.algorithm if stored.checksum else ""
+    name = algorithm or kept or "CRC64NVME"
+    checksum = running(name)
+    md5 = hashlib.md5(usedforsecurity=False)
+    if found.inline is not None:
+        checksum.update(found.inline)
+        md5.update(found.inline)
+    else:
+        stream = await open_pieces(call.tools, found.pieces, 0, stored.size)
+        if stream is None:
+            raise Conflict("source", "The source was changed while it was being copied. Please try again.")
+        async for chunk in stream:
+            checksum.update(chunk)
+            md5.update(chunk)
+    return md5.hexdigest(), Checksum(name, text_of(checksum.digest()))
+
+
+async def allow_source(call: Call, source: tuple[str, str]) -> None:
+    """Raises ``NotFound("bucket")`` or ``AccessDenied``."""
+    tools = call.tools
+    access = call.access
+    if source[0] != call.bucket:
+        access = await tools.store.view(tools.objects.buckets.access, source[0])
+    call.allow("s3:GetObject", f"arn:aws:s3:::{source[0]}/{source[1]}", access)
+
+
+def copy_source(header: str) -> tuple[str, str]:
+    """Bucket and key of x-amz-copy-source. Raises ``Invalid("argument")``."""
+    path, _, parameter = header.partition("?")
+    bucket, _, key = unquote(path).removeprefix("/").partition("/")
+    if not bucket or not key:
+        raise Invalid(
+            "argument",
+            "Copy Source must mention the source bucket and key: sourcebucket/sourcekey",
+            ArgumentName=_SOURCE,
+            ArgumentValue=header[:200],
+        )
+    name, _, version = parameter.partition("=")
+    if name == "versionId" and version not in ("", "null"):
+        raise NotFound("version", "The specified version does not exist.", VersionId=version[:100])
+    return bucket, key
+
+
+def checksum_members(checksum: Checksum | None) -> dict[str, str]:
+    """The checksum as the model's members name it."""
+    if checksum is None:
+        return {}
+    return {f"Checksum{checksum.algorithm}": checksum.value, "ChecksumType": checksum.type}

@@ -1,0 +1,162 @@
+"""Which operation a request is: one table over method, level and subresource.
+
+The S3 protocol names operations by a query parameter without a value ("?policy"). What it has and this
+server has not is in no row of ``ROUTES`` and is answered by NotImplemented.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final, Literal
+
+from sluiceway.edges.http import Headers
+from sluiceway.edges.s3 import buckets, delete, get, list, multipart, put
+from sluiceway.edges.s3.address import Address
+from sluiceway.edges.s3.call import Handler
+from sluiceway.errors import NotFound, NotImplementedYet
+
+Level = Literal["service", "bucket", "object"]
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """``name`` is the service model's; ``action`` is what policies call it (empty: the handler decides)."""
+
+    name: str
+    action: str
+    handler: Handler
+
+
+#: Parameters that choose an operation (S3 API reference, every operation's request syntax).
+SUBRESOURCES: Final = frozenset(
+    {
+        "abac",
+        "accelerate",
+        "acl",
+        "analytics",
+        "annotation",
+        "attributes",
+        "cors",
+        "delete",
+        "encryption",
+        "intelligent-tiering",
+        "inventory",
+        "legal-hold",
+        "lifecycle",
+        "location",
+        "logging",
+        "metadataConfiguration",
+        "metadataTable",
+        "metrics",
+        "notification",
+        "object-lock",
+        "ownershipControls",
+        "policy",
+        "policyStatus",
+        "publicAccessBlock",
+        "renameObject",
+        "replication",
+        "requestPayment",
+        "restore",
+        "retention",
+        "select",
+        "session",
+        "tagging",
+        "torrent",
+        "uploadId",
+        "uploads",
+        "versioning",
+        "versions",
+        "website",
+    }
+)
+
+ROUTES: Final[Mapping[tuple[Level, str, str], Route]] = {
+    ("service", "GET", ""): Route("ListBuckets", "s3:ListAllMyBuckets", buckets.list_buckets),
+    ("bucket", "PUT", ""): Route("CreateBucket", "s3:CreateBucket", buckets.create_bucket),
+    ("bucket", "HEAD", ""): Route("HeadBucket", "s3:ListBucket", buckets.head_bucket),
+    ("bucket", "DELETE", ""): Route("DeleteBucket", "s3:DeleteBucket", buckets.delete_bucket),
+    ("bucket", "GET", ""): Route("ListObjects", "s3:ListBucket", list.list_v1),
+    ("bucket", "GET", "list-type"): Route("ListObjectsV2", "s3:ListBucket", list.list_v2),
+    ("bucket", "GET", "uploads"): Route(
+        "ListMultipartUploads", "s3:ListBucketMultipartUploads", multipart.list_uploads
+    ),
+    ("bucket", "POST", "delete"): Route("DeleteObjects", "", delete.delete_objects),
+    ("bucket", "GET", "location"): Route("GetBucketLocation", "s3:GetBucketLocation", buckets.get_location),
+    ("bucket", "GET", "versioning"): Route(
+        "GetBucketVersioning", "s3:GetBucketVersioning", buckets.get_versioning
+    ),
+    ("bucket", "GET", "policy"): Route("GetBucketPolicy", "s3:GetBucketPolicy", buckets.get_policy),
+    ("bucket", "PUT", "policy"): Route("PutBucketPolicy", "s3:PutBucketPolicy", buckets.put_policy),
+    ("bucket", "DELETE", "policy"): Route(
+        "DeleteBucketPolicy", "s3:DeleteBucketPolicy", buckets.delete_policy
+    ),
+    ("bucket", "GET", "cors"): Route("GetBucketCors", "s3:GetBucketCORS", buckets.get_cors),
+    ("bucket", "PUT", "cors"): Route("PutBucketCors", "s3:PutBucketCORS", buckets.put_cors),
+    ("bucket", "DELETE", "cors"): Route("DeleteBucketCors", "s3:PutBucketCORS", buckets.delete_cors),
+    ("bucket", "GET", "tagging"): Route("GetBucketTagging", "s3:GetBucketTagging", buckets.get_tagging),
+    ("bucket", "PUT", "tagging"): Route("PutBucketTagging", "s3:PutBucketTagging", buckets.put_tagging),
+    ("bucket", "DELETE", "tagging"): Route(
+        "DeleteBucketTagging", "s3:PutBucketTagging", buckets.delete_tagging
+    ),
+    ("bucket", "GET", "notification"): Route(
+        "GetBucketNotificationConfiguration", "s3:GetBucketNotification", buckets.get_notification
+    ),
+    ("bucket", "PUT", "notification"): Route(
+        "PutBucketNotificationConfiguration", "s3:PutBucketNotification", buckets.put_notification
+    ),
+    ("object", "PUT", ""): Route("PutObject", "s3:PutObject", put.put_object),
+    ("object", "PUT", "copy"): Route("CopyObject", "s3:PutObject", put.copy_object),
+    ("object", "GET", ""): Route("GetObject", "s3:GetObject", get.get_object),
+    ("object", "HEAD", ""): Route("HeadObject", "s3:GetObject", get.head_object),
+    ("object", "DELETE", ""): Route("DeleteObject", "s3:DeleteObject", delete.delete_object),
+    ("object", "GET", "tagging"): Route(
+        "GetObjectTagging", "s3:GetObjectTagging", buckets.get_object_tagging
+    ),
+    ("object", "PUT", "tagging"): Route(
+        "PutObjectTagging", "s3:PutObjectTagging", buckets.put_object_tagging
+    ),
+    ("object", "DELETE", "tagging"): Route(
+        "DeleteObjectTagging", "s3:DeleteObjectTagging", buckets.delete_object_tagging
+    ),
+    ("object", "POST", "uploads"): Route("CreateMultipartUpload", "s3:PutObject", multipart.create),
+    ("object", "PUT", "uploadId"): Route("UploadPart", "s3:PutObject", multipart.upload_part),
+    ("object", "PUT", "uploadId copy"): Route("UploadPartCopy", "s3:PutObject", multipart.upload_part_copy),
+    ("object", "POST", "uploadId"): Route("CompleteMultipartUpload", "s3:PutObject", multipart.complete),
+    ("object", "DELETE", "uploadId"): Route(
+        "AbortMultipartUpload", "s3:AbortMultipartUpload", multipart.abort
+    ),
+    ("object", "GET", "uploadId"): Route("ListParts", "s3:ListMultipartUploadParts", multipart.list_parts),
+}
+
+
+def route(method: str, address: Address, query: Mapping[str, str], headers: Headers) -> Route:
+    """Raises ``NotImplementedYet("operation")`` or, for a method that S3 does not have there,
+    ``NotFound("operation")``."""
+    level: Level = "object" if address.key else "bucket" if address.bucket else "service"
+    sub = _subresource(query) if query else ""
+    if level == "object" and method == "PUT" and "x-amz-copy-source" in headers:
+        sub = f"{sub} copy".strip()
+    if level == "bucket" and not sub and method == "GET" and query.get("list-type") == "2":
+        sub = "list-type"
+    found = ROUTES.get((level, method, sub))
+    if found is not None:
+        return found
+    if sub or (level == "bucket" and method == "POST"):
+        raise NotImplementedYet(
+            "operation", "A header or query you provided implies functionality that is not implemented."
+        )
+    raise NotFound(
+        "operation",
+        "The specified method is not allowed against this resource.",
+        Method=method[:20],
+        ResourceType=level.upper(),
+    )
+
+
+def _subresource(query: Mapping[str, str]) -> str:
+    for name in query:
+        if name in SUBRESOURCES:
+            return name
+    return ""
