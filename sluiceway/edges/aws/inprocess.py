@@ -1,0 +1,158 @@
+"""The server as its own client: an API operation without a socket and without a signature.
+
+Stacks make their resources through the services' own operations, with the rights of whoever asked for the
+stack. The request takes the same way as one from outside, except that its principal is known already.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Mapping
+from dataclasses import replace
+from functools import lru_cache
+from typing import Any, Final
+from urllib.parse import urlencode
+
+from botocore.loaders import Loader
+from botocore.model import ListShape, MapShape, OperationModel, ServiceModel, Shape, StructureShape
+from botocore.parsers import create_parser
+from botocore.serialize import create_serializer
+
+from sluiceway.core.clock import new_id
+from sluiceway.core.identity import Principal
+from sluiceway.edges.http import Body, Handler, Headers, Request, Response
+
+#: ``Request.scratch`` name under which a request's known principal stands; nothing from outside gets there.
+OWN_PRINCIPAL: Final = "own_principal"
+
+
+class ApiError(Exception):
+    """An operation answered with an error. ``code`` is the wire's ("ResourceNotFoundException")."""
+
+    def __init__(self, code: str, message: str, status: int) -> None:
+        super().__init__(f"{message} ({code})")
+        self.code = code
+        self.message = message
+        self.status = status
+
+
+class InProcessClient:
+    """``edges`` maps a service's name to its handler; ``own_url`` gives the server's base URL."""
+
+    def __init__(self, edges: Mapping[str, Handler], own_url: Callable[[], str]) -> None:
+        self._edges = edges
+        self._own_url = own_url
+        self._models = lru_cache(maxsize=32)(_load)
+
+    async def call(
+        self, service: str, operation: str, params: dict[str, Any], principal: Principal
+    ) -> dict[str, Any]:
+        """The operation's output shape as a dict.
+
+        ``params`` may hold numbers and booleans as text, as templates do. Raises ``ApiError``.
+        """
+        model = self._models(service).operation_model(operation)
+        shape = model.input_shape
+        typed = coerce(shape, params) if shape is not None else {}
+        request = self._request(model, typed, principal)
+        response = await self._edges[service](request)
+        return await _parsed(model, response)
+
+    def _request(self, model: OperationModel, params: dict[str, Any], principal: Principal) -> Request:
+        made = create_serializer(model.service_model.resolved_protocol, False).serialize_to_request(params, model)
+        query = made["query_string"]
+        text = query if isinstance(query, str) else urlencode(query, doseq=True)
+        path, _, own_query = made["url_path"].partition("?")
+        body = _body_bytes(made["body"])
+        scheme, _, host = self._own_url().partition("://")
+        headers = [(name.lower(), str(value)) for name, value in made["headers"].items()]
+        headers += [("host", host), ("content-length", str(len(body))), ("user-agent", "cloudformation")]
+        return Request(
+            method=made["method"],
+            raw_path=path.encode("ascii"),
+            raw_query="&".join(part for part in (own_query, text) if part).encode("ascii"),
+            headers=Headers(headers),
+            body=Body(_receiver(body), 1.0),
+            scheme=scheme,
+            client="127.0.0.1",
+            request_id=new_id(),
+            scratch={OWN_PRINCIPAL: principal},
+        )
+
+
+def _load(service: str) -> ServiceModel:
+    return ServiceModel(Loader().load_service_model(service, "service-2"), service_name=service)
+
+
+def _body_bytes(body: Any) -> bytes:
+    if isinstance(body, dict):
+        return urlencode(body, doseq=True).encode()
+    return body.encode() if isinstance(body, str) else bytes(body or b"")
+
+
+def _receiver(body: bytes) -> Callable[[], Any]:
+    async def receive() -> dict[str, Any]:
+        return {"type": "http.request", "body": body, "more_body": False}
+
+    return receive
+
+
+async def _parsed(model: OperationModel, response: Response) -> dict[str, Any]:
+    body = response.body
+    content = body if isinstance(body, bytes) else await _whole(body)
+    headers = {name.lower(): value for name, value in response.headers}
+    wire = {"status_code": response.status, "headers": headers, "body": content}
+    parser = create_parser(model.service_model.resolved_protocol)
+    output: dict[str, Any] = parser.parse(wire, model.output_shape)
+    if response.status >= 300:
+        error = output.get("Error", {})
+        raise ApiError(str(error.get("Code", "Unknown")), str(error.get("Message", "")), response.status)
+    return output
+
+
+async def _whole(chunks: AsyncIterator[bytes]) -> bytes:
+    return b"".join([chunk async for chunk in chunks])
+
+
+def coerce(shape: Shape, value: Any) -> Any:
+    """``value`` with text turned into the numbers and booleans that ``shape`` wants, and None left out."""
+    if isinstance(shape, StructureShape) and isinstance(value, dict) and not shape.is_document_type:
+        members = shape.members
+        return {
+            name: coerce(members[name], item) if name in members else item
+            for name, item in value.items()
+            if item is not None
+        }
+    if isinstance(shape, ListShape) and isinstance(value, list):
+        return [coerce(shape.member, item) for item in value]
+    if isinstance(shape, MapShape) and isinstance(value, dict):
+        return {str(name): coerce(shape.value, item) for name, item in value.items() if item is not None}
+    return _scalar(shape.type_name, value)
+
+
+def _scalar(kind: str, value: Any) -> Any:
+    if kind in ("integer", "long") and isinstance(value, str):
+        return int(value)
+    if kind in ("float", "double") and isinstance(value, str):
+        return float(value)
+    if kind == "boolean" and isinstance(value, str):
+        return value.lower() == "true"
+    if kind == "string" and isinstance(value, bool):
+        return "true" if value else "false"
+    if kind == "string" and isinstance(value, int | float):
+        return str(value)
+    return value
+
+
+class KnownPrincipals:
+    """Stands before the signature verifier and lets the server's own requests pass with their principal."""
+
+    def __init__(self, verifier: Any, unsigned: Any) -> None:
+        self._verifier = verifier
+        self._unsigned = unsigned  # what the verifier answers to an unsigned request, but for its principal
+
+    def verify(self, request: Request, service: str | None = None, body_sha256_hex: str | None = None) -> Any:
+        """As ``SignatureVerifier.verify``."""
+        principal = request.scratch.get(OWN_PRINCIPAL)
+        if principal is None:
+            return self._verifier.verify(request, service, body_sha256_hex)
+        return replace(self._unsigned, principal=principal)
