@@ -98,6 +98,17 @@ class ReactionSettings(BaseModel):
     recover_s: float = Field(1.0, description="Seconds before a reaction is tried again that the server itself failed.")
 
 
+class StackSettings(BaseModel):
+    """Stacks made from templates."""
+
+    stacks_max: int = Field(200, description="Stacks at the same time; AWS allows 2,000.")
+    template_bytes_max: int = Field(1_000_000, description="Bytes of a template; CloudFormation's own limit.")
+    resources_max: int = Field(500, description="Resources of a template; CloudFormation's own limit.")
+    concurrency: int = Field(4, description="Stacks being changed at the same time; each works on one resource.")
+    resource_s: float = Field(120.0, description="Seconds for one resource to be made, changed or deleted.")
+    events_max: int = Field(1000, description="Events of a stack in one answer, the newest first.")
+
+
 class Settings(BaseSettings):
     """Everything an operator can set."""
 
@@ -114,6 +125,7 @@ class Settings(BaseSettings):
     store: StoreSettings = Field(default_factory=StoreSettings)
     objects: ObjectSettings = Field(default_factory=ObjectSettings)
     reactions: ReactionSettings = Field(default_factory=ReactionSettings)
+    stacks: StackSettings = Field(default_factory=StackSettings)
 
     @classmethod
     def settings_customise_sources(
