@@ -54,7 +54,13 @@ class Context:
 
 
 def next_step(
-    reaction: Reaction, entry: Entry, tries: int, since_ms: int, failure: DeliveryFailed, now_ms: int, chance: float
+    reaction: Reaction,
+    entry: Entry,
+    tries: int,
+    since_ms: int,
+    failure: DeliveryFailed,
+    now_ms: int,
+    chance: float,
 ) -> Parked | DeadLetter:
     """What becomes of ``entry`` after a failure: its next try, or its end.
 
@@ -67,6 +73,4 @@ def next_step(
     delay_ms = failure.retry_after_ms
     if delay_ms is None:
         delay_ms = reaction.retry.delay_ms(max(tries, 1), chance)
-    return Parked(
-        entry.offset, now_ms + delay_ms, tries, since_ms, entry.time_ms, entry.value, failure.reason
-    )
+    return Parked(entry.offset, now_ms + delay_ms, tries, since_ms, entry.time_ms, entry.value, failure.reason)

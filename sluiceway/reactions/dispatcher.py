@@ -10,7 +10,7 @@ import asyncio
 import heapq
 import logging
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 
 from sluiceway.config import ReactionSettings
 from sluiceway.core.clock import Clock
@@ -265,14 +265,15 @@ class Dispatcher:
         ours = [name for name in self._by_log if name.startswith(("topic/", "function/"))]
         before_ms = context.clock.now_ms() - context.limits.retention_s * 1000
         for name in {*kept, *ours}:
-            while await context.store.commit(_trim, context.reactions, name, before_ms) >= context.limits.trim_max:
-                await asyncio.sleep(0)
+            trimmed = context.limits.trim_max
+            while trimmed >= context.limits.trim_max:
+                trimmed = await context.store.commit(_trim, context.reactions, name, before_ms)
 
-    async def _keep(self, step: Callable[[], object]) -> None:
+    async def _keep(self, step: Callable[[], Awaitable[None]]) -> None:
         """Repeat ``step`` whatever happens to it: one bad round must not end the dispatcher."""
         while not self._stopping:
             try:
-                await step()  # type: ignore[misc]
+                await step()
             except Exception as error:
                 log.exception("the dispatcher failed in %s; it goes on", getattr(step, "__name__", "a step"))
                 self.stats.errors += 1
@@ -290,9 +291,7 @@ def _page(view: View, reactions: Reactions, after: str) -> list[tuple[Reaction, 
     for key, row in view.scan("reactions", start=(after + "\0",), limit=_PAGE):
         reaction = Reaction.from_json(row)
         position = reactions.position(view, str(key[0]))
-        busy = position is not None and (
-            position.parked > 0 or view.bounds(reaction.log).next > position.next
-        )
+        busy = position is not None and (position.parked > 0 or view.bounds(reaction.log).next > position.next)
         page.append((reaction, busy))
     return page
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 from sluiceway.core.reaction import DeadLetter, Letter, Parked, Position
 from sluiceway.core.store import Entry, Tx
-from sluiceway.errors import DomainError, Throttled, Unavailable
+from sluiceway.errors import AccessDenied, DomainError, NotFound, Throttled, Unavailable
 from sluiceway.reactions.armed import Armed, Context, next_step
 from sluiceway.reactions.target import DeliveryFailed, InStoreTarget
 from sluiceway.services.reactions import Reactions, Report
@@ -58,9 +58,11 @@ class _Pass:
             self.delivered += 1
             return True
         except DomainError as error:
-            self.error = error.message
+            # A target that is gone or refuses us stays so until somebody mends it: as in SNS ("Message
+            # delivery retries", client-side errors) the event is given up at once, and can be redriven.
+            self.error, permanent = error.message, isinstance(error, NotFound | AccessDenied)
         now_ms, reaction = self.tx.now_ms, self.armed.reaction
-        failure = DeliveryFailed(self.error)
+        failure = DeliveryFailed(self.error, permanent)
         step = next_step(reaction, entry, tries, since_ms, failure, now_ms, self.chance)
         if isinstance(step, DeadLetter):
             self.dead.append((step, self.armed.target.letter(reaction, entry, step.reason)))
@@ -116,7 +118,12 @@ class _Pass:
 
 
 def deliver_into_store(
-    tx: Tx, reactions: Reactions, work: Sequence[Armed], budget: int, chance: random.Random, refuse: str | None = None
+    tx: Tx,
+    reactions: Reactions,
+    work: Sequence[Armed],
+    budget: int,
+    chance: random.Random,
+    refuse: str | None = None,
 ) -> list[Passed]:
     """Bring every reaction of ``work`` forward by up to its share of ``budget`` events."""
     share = max(1, budget // max(1, len(work)))
@@ -190,9 +197,7 @@ class InStorePump:
 
     async def _pass(self, work: Sequence[Armed], budget: int, refuse: str | None = None) -> None:
         context = self._context
-        passed = await context.store.commit(
-            deliver_into_store, context.reactions, work, budget, context.chance, refuse
-        )
+        passed = await context.store.commit(deliver_into_store, context.reactions, work, budget, context.chance, refuse)
         context.stats.commits += 1
         for one in passed:
             context.stats.delivered += one.delivered
@@ -222,7 +227,7 @@ class InStorePump:
         except Exception as error:
             log.exception("reaction %s can't deliver its next event", armed.reaction.id)
             self._context.stats.last_error = f"{armed.reaction.id}: {type(error).__name__}"
-            await self._refuse(armed, f"The server failed on this event ({type(error).__name__}); see its log.")
+            await self._refuse(armed, f"The server failed on this event ({type(error).__name__}).")
 
     async def _refuse(self, armed: Armed, reason: str) -> None:
         try:

@@ -102,6 +102,8 @@ class Runner:
                     await self._fill()
                 await self._record()
                 if self._stale and not self._tasks and not self._finished:
+                    if self._position is None:  # the reaction is gone
+                        return None
                     self._reset()
                 elif self._idle():
                     return self._due_ms
@@ -170,7 +172,8 @@ class Runner:
     def _take(self, look: _Look, room: int) -> None:
         """Fit what was read into the state."""
         self._due_ms, self._more = look.due_ms, False
-        if look.position is None or (self._position is not None and look.position.epoch != self._position.epoch):
+        known = self._position
+        if look.position is None or (known is not None and look.position.epoch != known.epoch):
             self._stale = True
             self._buffer.clear()
             return
@@ -189,7 +192,7 @@ class Runner:
                 self._open.add(entry.offset)
             else:
                 self._filtered += 1
-        self._more = bool(look.entries) and len(look.entries) == room
+        self._more = len(look.entries) == room  # with no room, the log's end was not looked for
 
     def _start_parked(self, due: Sequence[Parked], batch: int) -> None:
         """At most half of the free places (at least one): new events go on beside old failures."""
@@ -245,7 +248,7 @@ class Runner:
         """Until a delivery ends, something new comes, or a time comes that somebody waits for."""
         now_ms = self._context.clock.now_ms()
         times = []
-        if self._free() > 0 and not self._stopping:
+        if self._free() > 0 and not (self._stopping or self._stale or self.armed.reaction.paused):
             if self._buffer and self._waits_for_batch():
                 times.append(self._window_ends_ms)
             if self._waits_in_place() and self._position is not None:
@@ -259,14 +262,13 @@ class Runner:
             self.dirty = True
 
     def _reset(self) -> None:
-        """Somebody moved the cursor: begin again from there (or end, if the reaction is gone)."""
-        gone = self._position is None
+        """Somebody moved the cursor: begin again from there."""
         self._at, self._position, self._stale = None, None, False
         self._buffer.clear()
         self._open.clear()
         self._settled.clear()
         self._filtered, self._more = 0, False
-        self.dirty = not gone
+        self.dirty = True
 
     async def _record(self) -> None:
         """Commit what became of the finished deliveries, all in one."""
@@ -284,7 +286,8 @@ class Runner:
                 context.stats.last_error = error.message
                 await asyncio.sleep(context.limits.recover_s)
         self._count(report)
-        self._busy.difference_update((one.next_try_ms, one.offset) for work in finished for one in work.parked)
+        for work in finished:
+            self._busy.difference_update((one.next_try_ms, one.offset) for one in work.parked)
         if not current:
             self._stale = True
             self._buffer.clear()
@@ -314,9 +317,10 @@ class Runner:
             self._rewind(tally.stopped_at)
         following = min(self._open, default=self._at)
         self._settled = {offset for offset in self._settled if offset >= following}
-        moved = following != position.next
-        tries, next_try_ms, batch = tally.wait if tally.stopped_at is not None or moved else (0, 0, 0)
-        self._position = Position(following, position.epoch, tries=tries, next_try_ms=next_try_ms, batch=batch)
+        wait = tally.wait
+        if tally.stopped_at is None and following == position.next:  # nothing happened at the cursor
+            wait = (position.tries, position.next_try_ms, position.batch)
+        self._position = Position(following, position.epoch, tries=wait[0], next_try_ms=wait[1], batch=wait[2])
         filtered, self._filtered = self._filtered, 0
         return Report(
             epoch=position.epoch,
@@ -328,7 +332,7 @@ class Runner:
             park=tally.park,
             unpark=tally.unpark,
             dead=tally.dead,
-            wait=(tries, next_try_ms, batch),
+            wait=wait,
             error=tally.error,
         )
 

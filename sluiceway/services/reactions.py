@@ -138,9 +138,7 @@ class Reactions:
         dead = sum(1 for _ in view.scan("dead_letters", prefix=(reaction_id,), limit=self._limits.count_max))
         bounds = view.bounds(reaction.log)
         begin = max(position.next, bounds.first)
-        waiting = [row["since_ms"] for _, row in parked] + [
-            e.time_ms for e in view.read(reaction.log, begin, 1)
-        ]
+        waiting = [row["since_ms"] for _, row in parked] + [e.time_ms for e in view.read(reaction.log, begin, 1)]
         return ReactionStatus(
             reaction=reaction,
             position=position,
@@ -212,9 +210,7 @@ class Reactions:
         }
         tx.put("dead_letters", (reaction.id, dead.offset), row)
 
-    def _send_letter(
-        self, tx: Tx, queues: DeadLetterQueues, reaction: Reaction, offset: int, letter: Letter
-    ) -> None:
+    def _send_letter(self, tx: Tx, queues: DeadLetterQueues, reaction: Reaction, offset: int, letter: Letter) -> None:
         name = Arn.parse(reaction.dead_letter or "").resource
         fifo = name.endswith(".fifo")
         queues.send(
@@ -227,7 +223,12 @@ class Reactions:
         )
 
     def due(
-        self, view: View, reaction: Reaction, now_ms: int, limit: int, busy: Set[tuple[int, int]] = frozenset()
+        self,
+        view: View,
+        reaction: Reaction,
+        now_ms: int,
+        limit: int,
+        busy: Set[tuple[int, int]] = frozenset(),
     ) -> tuple[Sequence[Parked], int | None]:
         """Up to ``limit`` parked events whose time has come, and when the first of the others is due.
 
@@ -295,9 +296,7 @@ class Reactions:
             raise NotFound("dead_letter", f"The reaction {reaction_id} has no dead letter {offset}.")
         return [((reaction_id, offset), row)]
 
-    def replay(
-        self, tx: Tx, reaction_id: str, *, offset: int | None = None, time_ms: int | None = None
-    ) -> int:
+    def replay(self, tx: Tx, reaction_id: str, *, offset: int | None = None, time_ms: int | None = None) -> int:
         """Move the cursor to ``offset``, or to the first event at or after ``time_ms``; the new offset.
 
         Other reactions are untouched; parked events stay parked. Raises ``NotFound("reaction")``.
