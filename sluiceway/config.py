@@ -31,7 +31,7 @@ class HttpSettings(BaseModel):
     query_bytes_max: int = Field(32 * KiB, description="Bytes of a query string; presigned URLs stay under 8 KiB.")
     body_bytes_max: int = Field(
         16 * MiB + 64 * KiB,
-        description="Bytes of a body that is parsed whole (DynamoDB's BatchWriteItem is 16 MB); objects stream past it.",
+        description="Bytes of a body that is parsed whole (DynamoDB's BatchWriteItem is 16 MB); objects stream.",
     )
     body_idle_s: float = Field(60.0, description="Seconds without a byte of an announced body before giving up.")
     connections_max: int = Field(2000, description="Open connections and running requests at the same time.")
@@ -94,7 +94,9 @@ class ReactionSettings(BaseModel):
     retention_s: int = Field(
         7 * 24 * 3600, description="Seconds that settled events of topics and functions are kept, for replays."
     )
-    sweep_s: float = Field(60.0, description="Seconds between looks at all reactions and logs, should a wake-up be lost.")
+    sweep_s: float = Field(
+        60.0, description="Seconds between looks at all reactions and logs, should a wake-up be lost."
+    )
     recover_s: float = Field(1.0, description="Seconds before a reaction is tried again that the server itself failed.")
 
 
@@ -107,6 +109,28 @@ class StackSettings(BaseModel):
     concurrency: int = Field(4, description="Stacks being changed at the same time; each works on one resource.")
     resource_s: float = Field(120.0, description="Seconds for one resource to be made, changed or deleted.")
     events_max: int = Field(1000, description="Events of a stack in one answer, the newest first.")
+
+
+class SecuritySettings(BaseModel):
+    """Signatures, keys, users and roles. Limits without another reason are IAM's own quotas."""
+
+    skew_s: int = Field(900, description="Seconds that a request's date may differ from ours; AWS's own limit.")
+    presigned_s_max: int = Field(604_800, description="Seconds that a presigned URL may be valid; SigV4's own limit.")
+    signing_keys_max: int = Field(1024, description="Derived signing keys kept; one per key, day and service.")
+    sessions_cached_max: int = Field(4096, description="Opened session tokens kept; one per function worker.")
+    session_s_min: int = Field(900, description="Seconds of the shortest session of a role.")
+    session_s_max: int = Field(43_200, description="Seconds of the longest session of a role.")
+    users_max: int = Field(5000, description="Users of the account.")
+    roles_max: int = Field(1000, description="Roles of the account.")
+    policies_max: int = Field(1500, description="Managed policies of the account's own.")
+    attached_max: int = Field(20, description="Managed policies attached to one user or role.")
+    user_keys_max: int = Field(2, description="Access keys of one user.")
+    user_policy_bytes_max: int = Field(2048, description="Characters of a user's inline policies together.")
+    role_policy_bytes_max: int = Field(10_240, description="Characters of a role's inline policies together.")
+    policy_bytes_max: int = Field(6144, description="Characters of a managed policy, white space not counted.")
+    trust_bytes_max: int = Field(4096, description="Characters of a role's trust policy.")
+    tags_max: int = Field(50, description="Tags of a user or role.")
+    page_max: int = Field(1000, description="Entries of one page of a listing.")
 
 
 class Settings(BaseSettings):
@@ -123,6 +147,7 @@ class Settings(BaseSettings):
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least severe level logged.")
     http: HttpSettings = Field(default_factory=HttpSettings)
     store: StoreSettings = Field(default_factory=StoreSettings)
+    security: SecuritySettings = Field(default_factory=SecuritySettings)
     objects: ObjectSettings = Field(default_factory=ObjectSettings)
     reactions: ReactionSettings = Field(default_factory=ReactionSettings)
     stacks: StackSettings = Field(default_factory=StackSettings)

@@ -72,9 +72,9 @@ class Stacks:
             raise NotFound("stack", f"Stack with id {name} does not exist")
         return dict(row)
 
-    def list(self, view: View) -> list[Row]:
+    def all(self, view: View) -> list[Row]:
         """Every stack that is there, by name."""
-        return [dict(row) for _, row in view.scan("stacks", limit=self._limits.stacks_max)]  # type: ignore[call-overload]
+        return [dict(row) for _, row in view.scan("stacks", limit=self._limits.stacks_max)]
 
     def begin_create(self, tx: Tx, name: str, stack_id: str, request: Request, principal: Principal) -> str:
         """Accept a new stack; its id. Raises ``AlreadyExists("stack")``, ``Throttled("stack")``."""
@@ -140,7 +140,7 @@ class Stacks:
 
     def resources(self, view: View, stack_id: str) -> dict[str, Row]:
         """What was made, by logical id."""
-        return {str(key[1]): dict(row) for key, row in view.scan("stack_resources", prefix=(stack_id,))}  # type: ignore[call-overload]
+        return {str(key[1]): dict(row) for key, row in view.scan("stack_resources", prefix=(stack_id,))}
 
     def put_resource(self, tx: Tx, stack: Row, resource: Row) -> None:
         """Record a resource's state, with its event. ``resource`` has logical, type, physical_id, status,
@@ -161,7 +161,7 @@ class Stacks:
 
     def leftovers(self, view: View, stack_id: str) -> dict[str, Row]:
         """Replaced resources that are still there, by logical id."""
-        return {str(key[1]): dict(row) for key, row in view.scan("stack_leftovers", prefix=(stack_id,))}  # type: ignore[call-overload]
+        return {str(key[1]): dict(row) for key, row in view.scan("stack_leftovers", prefix=(stack_id,))}
 
     def drop_leftover(self, tx: Tx, stack_id: str, logical: str) -> None:
         """The replaced resource is gone, or back in its place."""
@@ -180,9 +180,7 @@ class Stacks:
             resource["status"], resource.get("reason", ""),
         )  # fmt: skip
 
-    def _event(
-        self, tx: Tx, stack: Row, logical: str, kind: str, physical: str, status: str, reason: str
-    ) -> None:
+    def _event(self, tx: Tx, stack: Row, logical: str, kind: str, physical: str, status: str, reason: str) -> None:
         event = {
             "id": new_id(), "stack_id": stack["id"], "stack_name": stack["name"], "logical": logical, "type": kind,
             "physical_id": physical, "status": status, "reason": reason,

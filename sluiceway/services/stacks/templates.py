@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -23,7 +23,7 @@ class _Loader(yaml.SafeLoader):
     """YAML with CloudFormation's short forms (``!Ref``, ``!Sub``, ...) and without anchors' bombs."""
 
     def compose_node(self, parent: Any, index: Any) -> Any:
-        if self.check_event(yaml.AliasEvent):  # type: ignore[no-untyped-call]
+        if self.check_event(yaml.AliasEvent):
             raise Invalid("template", "Template format error: YAML aliases are not allowed in templates.")
         return super().compose_node(parent, index)
 
@@ -53,7 +53,7 @@ _Loader.add_constructor("tag:yaml.org,2002:timestamp", _plain_date)
 def parse(text: str) -> dict[str, Any]:
     """A template's JSON or YAML. Raises ``Invalid("template")``."""
     try:
-        template = json.loads(text) if text.lstrip().startswith("{") else yaml.load(text, _Loader)  # noqa: S506
+        template = json.loads(text) if text.lstrip().startswith("{") else yaml.load(text, _Loader)
     except (ValueError, yaml.YAMLError, RecursionError) as error:
         reason = str(error).replace("\n", " ")[:300]
         raise Invalid("template", f"Template format error: not well-formed. ({reason})") from None
@@ -72,9 +72,9 @@ def parameter_values(
     template: Mapping[str, Any],
     given: Mapping[str, str],
     pseudo: Mapping[str, Any],
-    ssm: Callable[[str], str],
+    stored: Mapping[str, str],
 ) -> dict[str, Any]:
-    """Values of declared and pseudo parameters. ``ssm`` reads a parameter of the parameter store."""
+    """Values of declared and pseudo parameters. ``stored`` has what ``stored_names`` asked for."""
     declared: Mapping[str, Any] = template.get("Parameters") or {}
     if unknown := sorted(set(given) - set(declared)):
         raise Invalid("parameter", f"Parameters: [{', '.join(unknown)}] do not exist in the template")
@@ -83,11 +83,27 @@ def parameter_values(
     if missing:
         raise Invalid("parameter", f"Parameters: [{', '.join(missing)}] must have values")
     for name, spec in declared.items():
-        values[name] = _parameter(name, spec, str(given.get(name, spec.get("Default", ""))), ssm)
+        values[name] = _parameter(name, spec, str(given.get(name, spec.get("Default", ""))), stored)
     return values
 
 
-def _parameter(name: str, spec: Mapping[str, Any], text: str, ssm: Callable[[str], str]) -> Any:
+def stored_names(template: Mapping[str, Any], given: Mapping[str, str]) -> list[str]:
+    """Names in the parameter store that the template's parameters take their values from."""
+    declared: Mapping[str, Any] = template.get("Parameters") or {}
+    return [
+        str(given.get(name, spec.get("Default", "")))
+        for name, spec in declared.items()
+        if _SSM.fullmatch(str(spec.get("Type", "")))
+    ]
+
+
+def given_or_default(template: Mapping[str, Any], given: Mapping[str, str]) -> dict[str, str]:
+    """Declared parameters as they were given, for a description of the stack."""
+    declared: Mapping[str, Any] = template.get("Parameters") or {}
+    return {name: str(given.get(name, spec.get("Default", ""))) for name, spec in declared.items()}
+
+
+def _parameter(name: str, spec: Mapping[str, Any], text: str, stored: Mapping[str, str]) -> Any:
     kind = str(spec.get("Type", "String"))
     allowed = spec.get("AllowedValues")
     if allowed is not None and text not in [str(value) for value in allowed]:
@@ -102,7 +118,7 @@ def _parameter(name: str, spec: Mapping[str, Any], text: str, ssm: Callable[[str
             raise Invalid("parameter", f"Parameter '{name}' must be a number.") from None
     from_ssm = _SSM.fullmatch(kind)
     if from_ssm:
-        text, kind = ssm(text), from_ssm[1]
+        text, kind = stored[text], from_ssm[1]
     return text.split(",") if kind in ("CommaDelimitedList",) or kind.startswith("List<") else text
 
 
@@ -123,9 +139,7 @@ class Plan:
 
 def plan(template: dict[str, Any], parameters: dict[str, Any], known_types: Iterable[str]) -> Plan:
     """Check the translated template and order its resources. Raises ``Invalid("template")``."""
-    conditions = evaluate_conditions(
-        template.get("Conditions") or {}, parameters, template.get("Mappings") or {}
-    )
+    conditions = evaluate_conditions(template.get("Conditions") or {}, parameters, template.get("Mappings") or {})
     resources: dict[str, Any] = template["Resources"]
     wanted: dict[str, Any] = {}
     for name, declared in resources.items():

@@ -1,0 +1,194 @@
+"""Resource types that carry messages: topics, subscriptions, queues and their policies."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from sluiceway.reactions.stacks.provider import (
+    Context,
+    Made,
+    Properties,
+    Provider,
+    Replace,
+    changed,
+    pick,
+    tag_map,
+)
+
+_GONE = ("NotFound", "AWS.SimpleQueueService.NonExistentQueue", "QueueDoesNotExist")
+
+
+def _texts(values: Properties) -> dict[str, str]:
+    """Attribute values as the APIs want them: text, documents as JSON."""
+    made = {}
+    for name, value in values.items():
+        if isinstance(value, bool):
+            made[name] = "true" if value else "false"
+        else:
+            made[name] = json.dumps(value) if isinstance(value, dict | list) else str(value)
+    return made
+
+
+class Topic(Provider):
+    """AWS::SNS::Topic"""
+
+    async def create(self, ctx: Context, props: Properties) -> Made:
+        """CreateTopic gives the existing one if it is the same."""
+        fifo = str(props.get("FifoTopic", "")).lower() == "true"
+        name = props.get("TopicName") or (ctx.name(251) + ".fifo" if fifo else ctx.name(256))
+        attributes = _texts(pick(props, "DisplayName", "FifoTopic", "ContentBasedDeduplication", "SignatureVersion"))
+        arn = (await ctx.call("sns", "CreateTopic", Name=name, Attributes=attributes, Tags=props.get("Tags")))[
+            "TopicArn"
+        ]
+        for item in props.get("Subscription") or []:
+            await ctx.call("sns", "Subscribe", TopicArn=arn, Protocol=item["Protocol"], Endpoint=item["Endpoint"])
+        return Made(arn, {"TopicArn": arn, "TopicName": name})
+
+    async def update(self, ctx: Context, physical_id: str, old: Properties, new: Properties) -> Made:
+        """Attributes change in place."""
+        if changed(old, new, "TopicName", "FifoTopic", "Subscription"):
+            raise Replace
+        for name in ("DisplayName", "ContentBasedDeduplication", "SignatureVersion"):
+            if changed(old, new, name):
+                value = _texts({"value": new.get(name, "")})["value"]
+                await ctx.call(
+                    "sns",
+                    "SetTopicAttributes",
+                    TopicArn=physical_id,
+                    AttributeName=name,
+                    AttributeValue=value,
+                )
+        return Made(physical_id, {"TopicArn": physical_id, "TopicName": physical_id.rsplit(":", 1)[1]})
+
+    async def delete(self, ctx: Context, physical_id: str, props: Properties) -> None:
+        """With its subscriptions."""
+        await ctx.unless(_GONE, "sns", "DeleteTopic", TopicArn=physical_id)
+
+
+class TopicPolicy(Provider):
+    """AWS::SNS::TopicPolicy"""
+
+    async def create(self, ctx: Context, props: Properties) -> Made:
+        """The same policy for every topic named."""
+        for topic in props["Topics"]:
+            await _topic_policy(ctx, topic, json.dumps(props["PolicyDocument"]))
+        return Made(ctx.name(128))
+
+    async def update(self, ctx: Context, physical_id: str, old: Properties, new: Properties) -> Made:
+        """Topics that are no longer named lose it."""
+        for topic in set(old["Topics"]) - set(new["Topics"]):
+            await _topic_policy(ctx, topic, "")
+        await self.create(ctx, new)
+        return Made(physical_id)
+
+    async def delete(self, ctx: Context, physical_id: str, props: Properties) -> None:
+        """Back to the default policy."""
+        for topic in props["Topics"]:
+            await _topic_policy(ctx, topic, "")
+
+
+async def _topic_policy(ctx: Context, topic: str, text: str) -> None:
+    gone = () if text else (*_GONE, "InvalidParameter")
+    await ctx.unless(gone, "sns", "SetTopicAttributes", TopicArn=topic, AttributeName="Policy", AttributeValue=text)
+
+
+class Subscription(Provider):
+    """AWS::SNS::Subscription"""
+
+    async def create(self, ctx: Context, props: Properties) -> Made:
+        """Subscribe gives the existing one if it is the same."""
+        arn = (
+            await ctx.call(
+                "sns", "Subscribe", TopicArn=props["TopicArn"], Protocol=props["Protocol"],
+                Endpoint=props.get("Endpoint"), Attributes=self._attributes(props), ReturnSubscriptionArn=True,
+            )
+        )["SubscriptionArn"]  # fmt: skip
+        return Made(arn)
+
+    async def update(self, ctx: Context, physical_id: str, old: Properties, new: Properties) -> Made:
+        """Attributes change in place."""
+        if changed(old, new, "TopicArn", "Protocol", "Endpoint"):
+            raise Replace
+        before, after = self._attributes(old), self._attributes(new)
+        for name in before.keys() | after.keys():
+            if before.get(name) != after.get(name):
+                default = "{}" if name in ("FilterPolicy", "RedrivePolicy", "DeliveryPolicy") else "false"
+                await ctx.call(
+                    "sns", "SetSubscriptionAttributes", SubscriptionArn=physical_id, AttributeName=name,
+                    AttributeValue=after.get(name, default),
+                )  # fmt: skip
+        return Made(physical_id)
+
+    async def delete(self, ctx: Context, physical_id: str, props: Properties) -> None:
+        """The topic stays."""
+        await ctx.unless((*_GONE, "InvalidParameter"), "sns", "Unsubscribe", SubscriptionArn=physical_id)
+
+    @staticmethod
+    def _attributes(props: Properties) -> dict[str, str]:
+        names = ("RawMessageDelivery", "FilterPolicy", "FilterPolicyScope", "RedrivePolicy", "DeliveryPolicy")
+        return _texts(pick(props, *names))
+
+
+_QUEUE_ATTRIBUTES = (
+    "ContentBasedDeduplication", "DeduplicationScope", "DelaySeconds", "FifoQueue", "FifoThroughputLimit",
+    "KmsDataKeyReusePeriodSeconds", "KmsMasterKeyId", "MaximumMessageSize", "MessageRetentionPeriod",
+    "ReceiveMessageWaitTimeSeconds", "RedriveAllowPolicy", "RedrivePolicy", "SqsManagedSseEnabled", "VisibilityTimeout",
+)  # fmt: skip
+
+
+class Queue(Provider):
+    """AWS::SQS::Queue"""
+
+    async def create(self, ctx: Context, props: Properties) -> Made:
+        """CreateQueue gives the existing one if it is the same."""
+        fifo = str(props.get("FifoQueue", "")).lower() == "true"
+        name = props.get("QueueName") or (ctx.name(75) + ".fifo" if fifo else ctx.name(80))
+        attributes = _texts(pick(props, *_QUEUE_ATTRIBUTES))
+        made = await ctx.call("sqs", "CreateQueue", QueueName=name, Attributes=attributes, tags=tag_map(props))
+        return self._made(ctx, made["QueueUrl"], name)
+
+    async def update(self, ctx: Context, physical_id: str, old: Properties, new: Properties) -> Made:
+        """Attributes change in place."""
+        if changed(old, new, "QueueName", "FifoQueue"):
+            raise Replace
+        attributes = _texts(pick(new, *(name for name in _QUEUE_ATTRIBUTES if name != "FifoQueue")))
+        if old.get("RedrivePolicy") and not new.get("RedrivePolicy"):
+            attributes["RedrivePolicy"] = ""
+        await ctx.call("sqs", "SetQueueAttributes", QueueUrl=physical_id, Attributes=attributes)
+        return self._made(ctx, physical_id, physical_id.rsplit("/", 1)[1])
+
+    async def delete(self, ctx: Context, physical_id: str, props: Properties) -> None:
+        """With its messages."""
+        await ctx.unless(_GONE, "sqs", "DeleteQueue", QueueUrl=physical_id)
+
+    @staticmethod
+    def _made(ctx: Context, url: str, name: str) -> Made:
+        return Made(url, {"Arn": ctx.scope.arn("sqs", name), "QueueName": name, "QueueUrl": url})
+
+
+class QueuePolicy(Provider):
+    """AWS::SQS::QueuePolicy"""
+
+    async def create(self, ctx: Context, props: Properties) -> Made:
+        """The same policy for every queue named."""
+        for queue in props["Queues"]:
+            await _queue_policy(ctx, queue, json.dumps(props["PolicyDocument"]))
+        return Made(ctx.name(128))
+
+    async def update(self, ctx: Context, physical_id: str, old: Properties, new: Properties) -> Made:
+        """Queues that are no longer named lose it."""
+        for queue in set(old["Queues"]) - set(new["Queues"]):
+            await _queue_policy(ctx, queue, "")
+        await self.create(ctx, new)
+        return Made(physical_id)
+
+    async def delete(self, ctx: Context, physical_id: str, props: Properties) -> None:
+        """The queues stay."""
+        for queue in props["Queues"]:
+            await _queue_policy(ctx, queue, "")
+
+
+async def _queue_policy(ctx: Context, queue: str, text: str) -> Any:
+    gone = () if text else _GONE
+    return await ctx.unless(gone, "sqs", "SetQueueAttributes", QueueUrl=queue, Attributes={"Policy": text})

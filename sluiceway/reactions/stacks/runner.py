@@ -1,0 +1,333 @@
+"""Carries out what was asked of stacks, one resource after the other, and goes on after a crash.
+
+Before a resource is touched its row says so, and afterwards what came of it; names are chosen by a rule. So a
+try that a crash interrupted is repeated, and finds what it made.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
+from typing import Any
+
+from sluiceway.config import StackSettings
+from sluiceway.core.identity import Principal, Scope
+from sluiceway.core.store import Store
+from sluiceway.core.wakeups import Wakeups
+from sluiceway.errors import DomainError
+from sluiceway.reactions.stacks.provider import Caller, Context, Made, Provider, Replace, ResourceFailed
+from sluiceway.services.stacks import intrinsics, templates
+from sluiceway.services.stacks.state import Row, Stacks
+
+log = logging.getLogger(__name__)
+
+
+class _Failed(Exception):
+    """A resource failed; the text is the stack's status reason."""
+
+
+class StackRunner:
+    """``providers`` maps resource types to their code; ``caller`` calls the services' operations."""
+
+    def __init__(
+        self,
+        store: Store,
+        stacks: Stacks,
+        providers: Mapping[str, Provider],
+        caller: Caller,
+        wakeups: Wakeups,
+        scope: Scope,
+        own_url: str,
+        limits: StackSettings,
+    ) -> None:
+        self._store = store
+        self._stacks = stacks
+        self._providers = providers
+        self._caller = caller
+        self._wakeups = wakeups
+        self._scope = scope
+        self._own_url = own_url
+        self._limits = limits
+        self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._room = asyncio.Semaphore(limits.concurrency)
+
+    async def run(self) -> None:
+        """Until cancelled; cancelling leaves the work to the next start."""
+        try:
+            while True:
+                woken = self._wakeups.expect("stacks")
+                for row in await self._store.view(self._stacks.all):
+                    if row["status"].endswith("_IN_PROGRESS") and row["name"] not in self._tasks:
+                        self._begin(row["name"])
+                await woken
+        finally:
+            for task in list(self._tasks.values()):
+                task.cancel()
+            await asyncio.gather(*self._tasks.values(), return_exceptions=True)
+
+    def _begin(self, name: str) -> None:
+        task = asyncio.create_task(self._work(name))
+        self._tasks[name] = task
+        task.add_done_callback(lambda _: self._tasks.pop(name, None))
+
+    async def _work(self, name: str) -> None:
+        async with self._room:
+            row = await self._store.view(self._stacks.get, name)
+            try:
+                await Work(self, row).run()
+            except asyncio.CancelledError:
+                raise
+            except Exception:
+                log.exception("stack %s failed", name)
+                status = row["status"].replace("_IN_PROGRESS", "_FAILED")
+                reason = "The server failed; its log says why."
+                await self._store.commit(self._stacks.set_status, row, status, reason)
+
+    def context(self, stack: Row, logical: str, generation: int, again: bool) -> Context:
+        """What a provider works with."""
+        principal = Principal(**{**stack["principal"], "policies": tuple(stack["principal"]["policies"])})
+
+        async def call(service: str, operation: str, **params: Any) -> dict[str, Any]:
+            given = {name: value for name, value in params.items() if value is not None}
+            return await self._caller.call(service, operation, given, principal)
+
+        return Context(
+            call, self._scope, self._own_url, stack["id"], stack["name"], logical, generation, again
+        )  # fmt: skip
+
+    async def bounded(self, work: Any) -> Any:
+        """``work`` within the time for one resource."""
+        async with asyncio.timeout(self._limits.resource_s):
+            return await work
+
+
+class Work:
+    """One change of one stack, from where it stands to its end."""
+
+    def __init__(self, runner: StackRunner, stack: Row) -> None:
+        self._runner = runner
+        self._stack = stack
+        self._store = runner._store
+        self._stacks = runner._stacks
+        self._rows: dict[str, Row] = {}
+
+    async def run(self) -> None:
+        """Do what the stack's status says."""
+        self._rows = await self._store.view(self._stacks.resources, self._stack["id"])
+        steps: dict[str, Callable[[], Awaitable[None]]] = {
+            "CREATE_IN_PROGRESS": self._create,
+            "ROLLBACK_IN_PROGRESS": partial(self._remove_all, "ROLLBACK_COMPLETE", "ROLLBACK_FAILED"),
+            "UPDATE_IN_PROGRESS": self._update,
+            "UPDATE_COMPLETE_CLEANUP_IN_PROGRESS": partial(self._clean_up, "UPDATE_COMPLETE"),
+            "UPDATE_ROLLBACK_IN_PROGRESS": self._roll_back_update,
+            "UPDATE_ROLLBACK_COMPLETE_CLEANUP_IN_PROGRESS": partial(self._clean_up, "UPDATE_ROLLBACK_COMPLETE"),
+            "DELETE_IN_PROGRESS": partial(self._remove_all, "DELETE_COMPLETE", "DELETE_FAILED"),
+        }
+        while step := steps.get(self._stack["status"]):
+            await step()
+
+    async def _status(self, status: str, reason: str = "") -> None:
+        await self._store.commit(self._stacks.set_status, self._stack, status, reason)
+
+    async def _create(self) -> None:
+        try:
+            outputs = await self._apply(self._stack["request"])
+        except _Failed as error:
+            rollback = self._stack["request"]["rollback"]
+            await self._status("ROLLBACK_IN_PROGRESS" if rollback else "CREATE_FAILED", str(error))
+            return
+        await self._store.commit(self._stacks.finish, self._stack, "CREATE_COMPLETE", outputs)
+
+    async def _update(self) -> None:
+        try:
+            outputs = await self._apply(self._stack["request"])
+        except _Failed as error:
+            rollback = self._stack["request"]["rollback"]
+            await self._status("UPDATE_ROLLBACK_IN_PROGRESS" if rollback else "UPDATE_FAILED", str(error))
+            return
+        self._stack["outputs"] = outputs
+        await self._status("UPDATE_COMPLETE_CLEANUP_IN_PROGRESS")
+
+    async def _roll_back_update(self) -> None:
+        try:
+            await self._restore_replaced()
+            self._stack["outputs"] = await self._apply(self._stack["previous"])
+        except _Failed as error:
+            await self._status("UPDATE_ROLLBACK_FAILED", str(error))
+            return
+        self._stack["request"] = self._stack["previous"]
+        await self._status("UPDATE_ROLLBACK_COMPLETE_CLEANUP_IN_PROGRESS")
+
+    async def _restore_replaced(self) -> None:
+        """Resources that were replaced go back into their places; what replaced them goes."""
+        for logical, old in (await self._store.view(self._stacks.leftovers, self._stack["id"])).items():
+            await self._delete(self._rows[logical])
+            await self._store.commit(self._stacks.put_resource, self._stack, old)
+            await self._store.commit(self._stacks.drop_leftover, self._stack["id"], logical)
+            self._rows[logical] = old
+
+    async def _clean_up(self, status: str) -> None:
+        """Remove what the template no longer names, and what was replaced."""
+        failed = ""
+        leftovers = await self._store.view(self._stacks.leftovers, self._stack["id"])
+        for logical, old in leftovers.items():
+            failed = await self._try_delete(old, leftover=True) or failed
+            await self._store.commit(self._stacks.drop_leftover, self._stack["id"], logical)
+        kept = set(self._plan(self._stack["request"]).order)
+        for row in self._newest_first():
+            if row["logical"] not in kept:
+                failed = await self._try_delete(row) or failed
+        await self._store.commit(self._stacks.finish, self._stack, status, self._stack["outputs"])
+        if failed:
+            log.warning("stack %s: left behind in the clean-up: %s", self._stack["name"], failed)
+
+    async def _remove_all(self, done: str, failed: str) -> None:
+        reasons = [reason for row in self._newest_first() if (reason := await self._try_delete(row))]
+        if reasons:
+            await self._status(failed, f"The following resource(s) failed to delete: {'; '.join(reasons)}"[:1000])
+        elif done == "ROLLBACK_COMPLETE":
+            await self._status(done, self._stack.get("reason", ""))
+        else:
+            await self._status(done)
+
+    def _newest_first(self) -> list[Row]:
+        return sorted(self._rows.values(), key=lambda row: row["order"], reverse=True)
+
+    def _plan(self, request: Row) -> templates.Plan:
+        return templates.plan(request["processed"], request["values"], self._runner._providers)
+
+    async def _apply(self, request: Row) -> list[Row]:
+        """Make every resource what ``request`` says; the outputs. Raises ``_Failed``."""
+        plan = self._plan(request)
+        scope = intrinsics.Scope(plan.parameters, plan.conditions, plan.template.get("Mappings") or {})
+        for at, logical in enumerate(plan.order):
+            declared = plan.resource(logical)
+            try:
+                props = intrinsics.resolve(declared.get("Properties") or {}, scope)
+                row = await self._make(at, logical, declared["Type"], props)
+            except (DomainError, ResourceFailed) as error:
+                reason = getattr(error, "message", str(error))
+                raise _Failed(f"The following resource(s) failed: [{logical}]. {reason}"[:1000]) from None
+            scope.physical_ids[logical] = row["physical_id"]
+            scope.attributes[logical] = row["attributes"]
+        return _outputs(plan, scope)
+
+    async def _make(self, at: int, logical: str, kind: str, props: Row) -> Row:
+        row = self._rows.get(logical)
+        if row is None or (row["status"] == "CREATE_IN_PROGRESS" or row["status"] == "CREATE_FAILED"):
+            fresh = _row(at, logical, kind, props, row["generation"] if row else 0)
+            return await self._create_one(fresh, again=row is not None)
+        row["order"] = at
+        if row["type"] != kind:
+            raise ResourceFailed(f"Update of resource type is not permitted: {row['type']} to {kind}.")
+        if row["properties"] == props and not row["status"].startswith("UPDATE_IN_PROGRESS"):
+            return row
+        return await self._update_one(row, props)
+
+    async def _create_one(self, row: Row, again: bool) -> Row:
+        self._rows[row["logical"]] = row
+        await self._store.commit(self._stacks.put_resource, self._stack, row)
+        provider = self._runner._providers[row["type"]]
+        ctx = self._runner.context(self._stack, row["logical"], row["generation"], again)
+        made = await self._attempt(row, provider.create(ctx, row["properties"]), "CREATE_FAILED")
+        return await self._complete(row, made, "CREATE_COMPLETE")
+
+    async def _update_one(self, row: Row, props: Row) -> Row:
+        old = row["properties"]
+        row |= {"status": "UPDATE_IN_PROGRESS", "reason": ""}
+        await self._store.commit(self._stacks.put_resource, self._stack, row)
+        provider = self._runner._providers[row["type"]]
+        ctx = self._runner.context(self._stack, row["logical"], row["generation"], True)
+        try:
+            made = await self._attempt(row, provider.update(ctx, row["physical_id"], old, props), "UPDATE_FAILED")
+        except Replace:
+            return await self._replace(row, props)
+        row["properties"] = props
+        return await self._complete(row, made, "UPDATE_COMPLETE")
+
+    async def _replace(self, row: Row, props: Row) -> Row:
+        new = _row(row["order"], row["logical"], row["type"], props, row["generation"] + 1)
+        old = {**row, "status": "UPDATE_COMPLETE"}
+        await self._store.commit(self._stacks.set_aside, self._stack, old, new)
+        return await self._create_one(new, again=False)
+
+    async def _attempt(self, row: Row, work: Any, failed: str) -> Made:
+        try:
+            made: Made = await self._runner.bounded(work)
+            return made
+        except (Replace, asyncio.CancelledError):
+            raise
+        except Exception as error:  # noqa: BLE001 (recorded as the resource's reason, and logged there)
+            reason = self._reason(row, error)
+            row |= {"status": failed, "reason": reason}
+            await self._store.commit(self._stacks.put_resource, self._stack, row)
+            raise ResourceFailed(reason) from None
+
+    def _reason(self, row: Row, error: Exception) -> str:
+        """What a person is told; the server's own failures go to the log."""
+        if isinstance(error, TimeoutError):
+            return "The resource did not become ready in the time allowed."
+        if isinstance(error, KeyError) and error.args:
+            return f"Properties validation failed: the property {error.args[0]} is missing or malformed."
+        if isinstance(error, ResourceFailed | DomainError) or hasattr(error, "code"):
+            return str(error)[:1000]
+        log.error("stack %s, %s: %r", self._stack["name"], row["logical"], error, exc_info=error)
+        return "The server failed to handle the resource; its log says why."
+
+    async def _complete(self, row: Row, made: Made, status: str) -> Row:
+        row |= {"physical_id": made.physical_id, "attributes": made.attributes, "status": status, "reason": ""}
+        await self._store.commit(self._stacks.put_resource, self._stack, row)
+        return row
+
+    async def _try_delete(self, row: Row, leftover: bool = False) -> str:
+        try:
+            await self._delete(row, leftover)
+        except ResourceFailed as error:
+            return f"[{row['logical']}] {error}"
+        return ""
+
+    async def _delete(self, row: Row, leftover: bool = False) -> None:
+        if row.get("physical_id"):
+            row |= {"status": "DELETE_IN_PROGRESS", "reason": ""}
+            if not leftover:
+                await self._store.commit(self._stacks.put_resource, self._stack, row)
+            provider = self._runner._providers[row["type"]]
+            ctx = self._runner.context(self._stack, row["logical"], row["generation"], True)
+            await self._attempt_delete(row, provider.delete(ctx, row["physical_id"], row["properties"]), leftover)
+        if not leftover:
+            self._rows.pop(row["logical"], None)
+            await self._store.commit(self._stacks.forget_resource, self._stack, row)
+
+    async def _attempt_delete(self, row: Row, work: Any, leftover: bool) -> None:
+        try:
+            await self._runner.bounded(work)
+        except asyncio.CancelledError:
+            raise
+        except Exception as error:  # noqa: BLE001 (recorded as the resource's reason, and logged there)
+            reason = self._reason(row, error)
+            if not leftover:
+                row |= {"status": "DELETE_FAILED", "reason": reason}
+                await self._store.commit(self._stacks.put_resource, self._stack, row)
+            raise ResourceFailed(reason) from None
+
+
+def _row(at: int, logical: str, kind: str, props: Row, generation: int) -> Row:
+    return {
+        "logical": logical, "type": kind, "physical_id": None, "status": "CREATE_IN_PROGRESS", "reason": "",
+        "properties": props, "attributes": {}, "generation": generation, "order": at,
+    }  # fmt: skip
+
+
+def _outputs(plan: templates.Plan, scope: intrinsics.Scope) -> list[Row]:
+    outputs = []
+    for key, declared in (plan.template.get("Outputs") or {}).items():
+        if not plan.conditions.get(declared.get("Condition", ""), True):
+            continue
+        try:
+            value = intrinsics.resolve(declared.get("Value"), scope)
+        except DomainError as error:
+            raise _Failed(f"Output {key}: {error.message}") from None
+        outputs.append({"key": key, "value": str(value), "description": declared.get("Description")})
+    return outputs
