@@ -1,0 +1,431 @@
+"""Who signed a request: AWS Signature Version 4, in headers and in presigned queries.
+
+The rules are those of "Signing AWS API requests" (IAM User Guide) and "Authenticating requests" (S3 API
+reference). Nothing here reads the body: its hash is what the caller computed, or what the request says of it
+and the caller compares later (S3 bodies stream).
+"""
+
+from __future__ import annotations
+
+import calendar
+import hashlib
+import hmac
+import re
+from collections import OrderedDict
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Final, Protocol
+from urllib.parse import quote, unquote_to_bytes
+
+from sluiceway.config import SecuritySettings
+from sluiceway.core.clock import Clock
+from sluiceway.core.identity import ANONYMOUS, Principal, Scope
+from sluiceway.edges.http import Headers, Request
+from sluiceway.errors import Invalid, NotImplementedYet, Unauthenticated
+
+ALGORITHM: Final = "AWS4-HMAC-SHA256"
+UNSIGNED: Final = "UNSIGNED-PAYLOAD"
+SIGNED_CHUNKS: Final = "STREAMING-AWS4-HMAC-SHA256-PAYLOAD"
+SIGNED_TRAILER: Final = "STREAMING-AWS4-HMAC-SHA256-PAYLOAD-TRAILER"
+UNSIGNED_TRAILER: Final = "STREAMING-UNSIGNED-PAYLOAD-TRAILER"
+STREAMING: Final = frozenset({SIGNED_CHUNKS, SIGNED_TRAILER, UNSIGNED_TRAILER})
+
+#: Service of the routing table -> the name in its signatures' scope, where they differ.
+SIGNING_NAMES: Final = {
+    "api": "execute-api",
+    "apigatewaymanagementapi": "execute-api",
+    "apigatewayv2": "apigateway",
+    "dynamodbstreams": "dynamodb",
+    "elasticsearch": "es",
+}
+#: Services with one endpoint for all regions; SDKs sign for this region whatever theirs is.
+_GLOBAL: Final = {"iam": "us-east-1", "sts": "us-east-1"}
+
+_QUERY_NAMES: Final = (
+    "X-Amz-Algorithm",
+    "X-Amz-Credential",
+    "X-Amz-Date",
+    "X-Amz-Expires",
+    "X-Amz-SignedHeaders",
+    "X-Amz-Signature",
+)
+_HEX_64 = re.compile(r"[0-9a-f]{64}\Z")
+_HEX_64_ANY = re.compile(r"[0-9a-fA-F]{64}\Z")
+_TIMESTAMP = re.compile(r"[0-9]{8}T[0-9]{6}Z\Z")
+_PATH_IS_CANONICAL = re.compile(rb"(?:[A-Za-z0-9/._~-]|%[0-9A-F]{2})+\Z")
+_QUERY_IS_CANONICAL = re.compile(rb"(?:[A-Za-z0-9=&._~-]|%[0-9A-F]{2})*\Z")
+_MISMATCH = (
+    "The request signature we calculated does not match the signature you provided. Check your key and signing method."
+)
+
+
+class Keys(Protocol):
+    """Where secrets are found: ``services.accounts.KeyRing``."""
+
+    def find(self, access_key_id: str, session_token: str | None) -> tuple[str, Principal]:
+        """The key's secret and owner. Raises ``Unauthenticated("unknown_key" | "token" | ...)``."""
+
+
+@dataclass(frozen=True, slots=True)
+class Verified:
+    """A request's caller. ``payload_sha256`` is what the signature says of the body: its hash in hex,
+    ``UNSIGNED-PAYLOAD``, a ``STREAMING-`` word, or "" where nothing is said.
+
+    The rest is what the signatures of an ``aws-chunked`` body continue from.
+    """
+
+    principal: Principal
+    payload_sha256: str = ""
+    signing_key: bytes = b""
+    signature: str = ""
+    timestamp: str = ""
+    credential_scope: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class _Claim:
+    """What a request says about its signature. ``expires_s`` is None for header authentication."""
+
+    access_key_id: str
+    date: str
+    region: str
+    service: str
+    signed_headers: tuple[str, ...]
+    signature: str
+    timestamp: str
+    token: str | None
+    expires_s: int | None
+
+
+class SignatureVerifier:
+    """Verifies requests that reach this server. Signing keys are cached, at most ``limits.signing_keys_max``."""
+
+    def __init__(self, keyring: Keys, scope: Scope, clock: Clock, limits: SecuritySettings) -> None:
+        self._keyring = keyring
+        self._scope = scope
+        self._clock = clock
+        self._limits = limits
+        self._signing_keys: OrderedDict[tuple[str, str, str, str], bytes] = OrderedDict()
+
+    def verify(self, request: Request, service_hint: str | None = None, body_sha256_hex: str | None = None) -> Verified:
+        """The caller of ``request``; ``ANONYMOUS`` if it carries no signature.
+
+        ``service_hint`` is "s3" for the object edge and otherwise the edge's service; without it, what the
+        router found. ``body_sha256_hex`` is the hash of the body where it is known already.
+
+        Raises ``Unauthenticated`` with one of the kinds malformed, malformed_query, expired, not_yet_valid,
+        skew, unknown_key, token, token_expired, scope, unsigned_headers, signature; ``Invalid("request" |
+        "argument")`` for S3's own rules; ``NotImplementedYet("signature")`` for SigV2 and SigV4A.
+        """
+        service = service_hint or request.scratch.get("service") or None
+        s3 = service == "s3"
+        claim = self._claim(request, s3)
+        if claim is None:
+            return Verified(ANONYMOUS, request.headers.get("x-amz-content-sha256"))
+        self._check_scope(claim, service)
+        self._check_time(claim)
+        _check_signed_headers(request.headers, claim.signed_headers)
+        secret, principal = self._keyring.find(claim.access_key_id, claim.token)
+        payload = _payload(request, claim, s3, body_sha256_hex)
+        key = self._signing_key(secret, claim)
+        credential_scope = f"{claim.date}/{claim.region}/{claim.service}/aws4_request"
+        canonical = _canonical_request(request, claim, payload, s3)
+        digest = hashlib.sha256(canonical.encode("latin-1")).hexdigest()
+        text = f"{ALGORITHM}\n{claim.timestamp}\n{credential_scope}\n{digest}"
+        expected = hmac.digest(key, text.encode("ascii"), "sha256").hex()
+        if not hmac.compare_digest(expected, claim.signature):
+            raise Unauthenticated("signature", _MISMATCH)
+        if body_sha256_hex is not None and not s3 and not hmac.compare_digest(payload, body_sha256_hex):
+            raise Unauthenticated("signature", _MISMATCH)
+        return Verified(principal, payload, key, claim.signature, claim.timestamp, credential_scope)
+
+    def _claim(self, request: Request, s3: bool) -> _Claim | None:
+        authorization = request.headers.get("authorization")
+        raw_query = request.raw_query
+        in_query = b"X-Amz-" in raw_query and (b"X-Amz-Signature=" in raw_query or b"X-Amz-Algorithm=" in raw_query)
+        if authorization:
+            if in_query:
+                raise Invalid(
+                    "argument",
+                    "Only one auth mechanism allowed; only the X-Amz-Algorithm query parameter, Signature query "
+                    "string parameter or the Authorization header should be specified",
+                )
+            return _header_claim(request.headers, authorization)
+        if in_query:
+            return _query_claim(request, self._limits.presigned_s_max)
+        if b"AWSAccessKeyId=" in raw_query and b"Signature=" in raw_query:
+            raise _version_2()
+        return None
+
+    def _check_scope(self, claim: _Claim, service: str | None) -> None:
+        if claim.region != self._scope.region and _GLOBAL.get(claim.service) != claim.region:
+            raise Unauthenticated(
+                "scope",
+                f"The authorization header is malformed; the region '{claim.region[:64]}' is wrong; "
+                f"expecting '{self._scope.region}'",
+                Region=self._scope.region,
+            )
+        if service is None:
+            return
+        expected = SIGNING_NAMES.get(service, service)
+        if claim.service != expected and not (expected == "es" and claim.service == "aoss"):
+            raise Unauthenticated("scope", f"Credential should be scoped to correct service: '{expected}'.")
+
+    def _check_time(self, claim: _Claim) -> None:
+        """15 minutes of skew both ways for headers; a presigned query counts from its date to its expiry."""
+        if not claim.timestamp.startswith(claim.date):
+            raise Unauthenticated("malformed", "Date in Credential scope does not match the request's date.")
+        now_s = self._clock.now_ms() / 1000
+        signed_s = _seconds(claim.timestamp)
+        if claim.expires_s is None:
+            if abs(now_s - signed_s) > self._limits.skew_s:
+                raise Unauthenticated(
+                    "skew",
+                    "The difference between the request time and the current time is too large.",
+                    RequestTime=claim.timestamp,
+                    ServerTime=_iso(now_s),
+                    MaxAllowedSkewMilliseconds=str(self._limits.skew_s * 1000),
+                )
+            return
+        if signed_s - now_s > self._limits.skew_s:
+            raise Unauthenticated("not_yet_valid", "Request is not yet valid")
+        if now_s >= signed_s + claim.expires_s:
+            raise Unauthenticated(
+                "expired",
+                "Request has expired",
+                Expires=_iso(signed_s + claim.expires_s),
+                ServerTime=_iso(now_s),
+            )
+
+    def _signing_key(self, secret: str, claim: _Claim) -> bytes:
+        name = (secret, claim.date, claim.region, claim.service)
+        keys = self._signing_keys
+        key = keys.get(name)
+        if key is not None:
+            keys.move_to_end(name)
+            return key
+        key = f"AWS4{secret}".encode()
+        for part in (claim.date, claim.region, claim.service, "aws4_request"):
+            key = hmac.digest(key, part.encode("latin-1"), "sha256")
+        keys[name] = key
+        if len(keys) > self._limits.signing_keys_max:
+            keys.popitem(last=False)
+        return key
+
+
+def _header_claim(headers: Headers, authorization: str) -> _Claim:
+    algorithm, _, rest = authorization.partition(" ")
+    if algorithm != ALGORITHM:
+        raise _other_mechanism(algorithm)
+    fields: dict[str, str] = {}
+    for piece in rest.split(","):
+        name, _, value = piece.strip().partition("=")
+        fields[name] = value
+    missing = [name for name in ("Credential", "SignedHeaders", "Signature") if not fields.get(name)]
+    if missing or len(fields) != 3:
+        raise Unauthenticated(
+            "malformed",
+            f"Authorization header requires {' and '.join(missing) or 'three different'} parameter(s).",
+        )
+    timestamp = headers.get("x-amz-date")
+    if not timestamp:
+        timestamp = _from_date_header(headers.get("date"))
+    credential = _credential(fields["Credential"], "malformed")
+    token = headers.get("x-amz-security-token") or None
+    return _claim_of(credential, fields["SignedHeaders"], fields["Signature"], timestamp, token, None, "malformed")
+
+
+def _query_claim(request: Request, expires_s_max: int) -> _Claim:
+    fields: dict[str, str] = {}
+    for name, value in request.query():
+        if name in fields and name.startswith("X-Amz-"):
+            raise _bad_query(f"{name} must not be given twice")
+        fields[name] = value
+    algorithm = fields.get("X-Amz-Algorithm", "")
+    if algorithm and algorithm != ALGORITHM:
+        raise _other_mechanism(algorithm)
+    missing = [name for name in _QUERY_NAMES if not fields.get(name)]
+    if missing:
+        raise _bad_query(
+            "Query-string authentication version 4 requires the X-Amz-Algorithm, X-Amz-Credential, "
+            "X-Amz-Signature, X-Amz-Date, X-Amz-SignedHeaders, and X-Amz-Expires parameters."
+        )
+    text = fields["X-Amz-Expires"]
+    if not (text.isascii() and text.isdigit()) or len(text) > 10:
+        raise _bad_query("X-Amz-Expires should be a number")
+    expires_s = int(text)
+    if not 1 <= expires_s <= expires_s_max:
+        raise _bad_query(f"X-Amz-Expires must be at least 1 and at most {expires_s_max} seconds")
+    credential = _credential(fields["X-Amz-Credential"], "malformed_query")
+    return _claim_of(
+        credential,
+        fields["X-Amz-SignedHeaders"],
+        fields["X-Amz-Signature"],
+        fields["X-Amz-Date"],
+        fields.get("X-Amz-Security-Token") or None,
+        expires_s,
+        "malformed_query",
+    )
+
+
+def _claim_of(
+    credential: list[str],
+    signed_headers: str,
+    signature: str,
+    timestamp: str,
+    token: str | None,
+    expires_s: int | None,
+    kind: str,
+) -> _Claim:
+    if not _TIMESTAMP.match(timestamp):
+        raise Unauthenticated(
+            kind, "AWS authentication requires a valid Date or x-amz-date header or X-Amz-Date parameter"
+        )
+    if not _HEX_64.match(signature):
+        raise Unauthenticated("signature", _MISMATCH)
+    access_key_id, date, region, service, _ = credential
+    names = tuple(signed_headers.split(";"))
+    return _Claim(access_key_id, date, region, service, names, signature, timestamp, token, expires_s)
+
+
+def _credential(text: str, kind: str) -> list[str]:
+    parts = text.split("/")
+    if len(parts) != 5 or parts[4] != "aws4_request" or not all(parts) or not text.isascii():
+        raise Unauthenticated(
+            kind,
+            'The Credential is mal-formed; expecting "<YOUR-AKID>/YYYYMMDD/REGION/SERVICE/aws4_request".',
+        )
+    return parts
+
+
+def _other_mechanism(algorithm: str) -> Exception:
+    if algorithm == "AWS":
+        return _version_2()
+    if algorithm.startswith("AWS4-ECDSA"):
+        return NotImplementedYet("signature", "SigV4A is not offered here: sign with AWS4-HMAC-SHA256.")
+    return Unauthenticated(
+        "malformed", f"Unsupported authorization type; sign requests with {ALGORITHM} (Signature Version 4)."
+    )
+
+
+def _version_2() -> Exception:
+    return NotImplementedYet(
+        "signature", f"Signature Version 2 is not offered here. Please use {ALGORITHM} (Signature Version 4)."
+    )
+
+
+def _bad_query(message: str) -> Unauthenticated:
+    return Unauthenticated("malformed_query", message)
+
+
+def _from_date_header(text: str) -> str:
+    """``Date`` may stand in for ``X-Amz-Date``; "" if it says nothing."""
+    if _TIMESTAMP.match(text):
+        return text
+    try:
+        return datetime.strptime(text, "%a, %d %b %Y %H:%M:%S GMT").strftime("%Y%m%dT%H%M%SZ")
+    except ValueError:
+        return ""
+
+
+def _seconds(timestamp: str) -> int:
+    """Seconds since 1970 of ``YYYYMMDDTHHMMSSZ``."""
+    year, month, day = int(timestamp[:4]), int(timestamp[4:6]), int(timestamp[6:8])
+    if not (year >= 1970 and 1 <= month <= 12 and 1 <= day <= 31):
+        raise Unauthenticated("malformed", "The request's date is not a date.")
+    clock = (int(timestamp[9:11]), int(timestamp[11:13]), int(timestamp[13:15]))
+    return calendar.timegm((year, month, day, *clock))
+
+
+def _iso(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def _check_signed_headers(headers: Headers, signed: tuple[str, ...]) -> None:
+    """Host and every ``x-amz-`` header must be signed, else a signed request could be given another meaning."""
+    names = frozenset(signed)
+    if "host" not in names:
+        raise Unauthenticated("malformed", "'Host' must be a 'SignedHeader' in the Authorization.")
+    unsigned = [name for name, _ in headers.items if name.startswith("x-amz-") and name not in names]
+    if unsigned:
+        raise Unauthenticated(
+            "unsigned_headers",
+            "There were headers present in the request which were not signed",
+            HeadersNotSigned=", ".join(sorted(set(unsigned))),
+        )
+
+
+def _payload(request: Request, claim: _Claim, s3: bool, body_sha256_hex: str | None) -> str:
+    """What stands for the body in the canonical request."""
+    given = request.headers.get("x-amz-content-sha256")
+    if not s3:
+        if given and not _HEX_64.match(given):
+            raise Unauthenticated("signature", "This service requires the body's hash to be signed.")
+        return given or body_sha256_hex or hashlib.sha256(b"").hexdigest()
+    if claim.expires_s is not None:
+        given = given or dict(request.query()).get("X-Amz-Content-Sha256", UNSIGNED)
+    if not given:
+        raise Invalid("request", "Missing required header for this request: x-amz-content-sha256")
+    if given in STREAMING or given == UNSIGNED or _HEX_64_ANY.match(given):
+        return given
+    if given.startswith("STREAMING-AWS4-ECDSA"):
+        raise _other_mechanism("AWS4-ECDSA")
+    raise Invalid(
+        "argument", "x-amz-content-sha256 must be UNSIGNED-PAYLOAD, a STREAMING- value, or a valid sha256 value."
+    )
+
+
+def _canonical_request(request: Request, claim: _Claim, payload: str, s3: bool) -> str:
+    values: dict[str, str] = {}
+    wanted = frozenset(claim.signed_headers)
+    for name, value in request.headers.items:
+        if name in wanted:
+            tidy = value if "  " not in value and value.strip() == value else " ".join(value.split())
+            values[name] = f"{values[name]},{tidy}" if name in values else tidy
+    lines = [request.method, _canonical_path(request.raw_path, s3), canonical_query(request.raw_query)]
+    for name in claim.signed_headers:
+        if name not in values:
+            raise Unauthenticated("signature", _MISMATCH)
+        lines.append(f"{name}:{values[name]}")
+    lines += ["", ";".join(claim.signed_headers), payload]
+    return "\n".join(lines)
+
+
+def _canonical_path(raw: bytes, s3: bool) -> str:
+    """S3: encoded once, as it stands. Others: dot segments and empty ones removed, then encoded again."""
+    if s3:
+        if _PATH_IS_CANONICAL.match(raw):
+            return raw.decode("ascii")
+        return quote(unquote_to_bytes(raw), safe="/~") or "/"
+    if raw == b"/" or not raw:
+        return "/"
+    kept: list[bytes] = []
+    for part in raw.split(b"/"):
+        if part == b"..":
+            del kept[-1:]
+        elif part and part != b".":
+            kept.append(part)
+    slash = b"/" if kept and raw.endswith(b"/") else b""
+    return quote(b"/" + b"/".join(kept) + slash, safe="/~")
+
+
+def canonical_query(raw: bytes) -> str:
+    """Parameters sorted by name and value, strictly encoded, without the signature itself."""
+    if not raw:
+        return ""
+    pairs: list[tuple[bytes, bytes]] = []
+    canonical = _QUERY_IS_CANONICAL.match(raw) is not None
+    for piece in raw.split(b"&"):
+        if not piece:
+            continue
+        name, _, value = piece.partition(b"=")
+        if not canonical or b"=" in value:
+            name, value = _encoded(name), _encoded(value)
+        if name != b"X-Amz-Signature":
+            pairs.append((name, value))
+    pairs.sort()
+    return b"&".join([name + b"=" + value for name, value in pairs]).decode("ascii")
+
+
+def _encoded(raw: bytes) -> bytes:
+    return quote(unquote_to_bytes(raw.replace(b"+", b" ")), safe="~").encode("ascii")
