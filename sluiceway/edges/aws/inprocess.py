@@ -7,7 +7,6 @@ stack. The request takes the same way as one from outside, except that its princ
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Mapping
-from dataclasses import replace
 from functools import lru_cache
 from typing import Any, Final
 from urllib.parse import urlencode
@@ -20,6 +19,7 @@ from botocore.serialize import create_serializer
 from sluiceway.core.clock import new_id
 from sluiceway.core.identity import Principal
 from sluiceway.edges.http import Body, Handler, Headers, Request, Response
+from sluiceway.edges.sigv4 import UNSIGNED, SignatureVerifier, Verified
 
 #: ``Request.scratch`` name under which a request's known principal stands; nothing from outside gets there.
 OWN_PRINCIPAL: Final = "own_principal"
@@ -43,9 +43,7 @@ class InProcessClient:
         self._own_url = own_url
         self._models = lru_cache(maxsize=32)(_load)
 
-    async def call(
-        self, service: str, operation: str, params: dict[str, Any], principal: Principal
-    ) -> dict[str, Any]:
+    async def call(self, service: str, operation: str, params: dict[str, Any], principal: Principal) -> dict[str, Any]:
         """The operation's output shape as a dict.
 
         ``params`` may hold numbers and booleans as text, as templates do. Raises ``ApiError``.
@@ -143,16 +141,12 @@ def _scalar(kind: str, value: Any) -> Any:
     return value
 
 
-class KnownPrincipals:
-    """Stands before the signature verifier and lets the server's own requests pass with their principal."""
+class KnownPrincipals(SignatureVerifier):
+    """Lets the server's own requests pass with their principal; every other one is verified."""
 
-    def __init__(self, verifier: Any, unsigned: Any) -> None:
-        self._verifier = verifier
-        self._unsigned = unsigned  # what the verifier answers to an unsigned request, but for its principal
-
-    def verify(self, request: Request, service: str | None = None, body_sha256_hex: str | None = None) -> Any:
+    def verify(self, request: Request, service_hint: str | None = None, body_sha256_hex: str | None = None) -> Verified:
         """As ``SignatureVerifier.verify``."""
         principal = request.scratch.get(OWN_PRINCIPAL)
         if principal is None:
-            return self._verifier.verify(request, service, body_sha256_hex)
-        return replace(self._unsigned, principal=principal)
+            return super().verify(request, service_hint, body_sha256_hex)
+        return Verified(principal, UNSIGNED)

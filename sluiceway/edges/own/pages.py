@@ -1,0 +1,230 @@
+"""Pages for operators and the command line. All but health ask for a signature of the service "sluiceway"."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import ipaddress
+import logging
+import time
+from collections.abc import Awaitable, Callable
+from typing import Any, Final, Protocol
+
+import orjson
+
+from sluiceway import __version__
+from sluiceway.config import Settings
+from sluiceway.core.store import Store, View
+from sluiceway.core.wakeups import Wakeups
+from sluiceway.edges.aws.pipeline import Authorize
+from sluiceway.edges.http import Handler, Request, Response
+from sluiceway.edges.own.metrics import Metrics, Sample
+from sluiceway.edges.sigv4 import SignatureVerifier
+from sluiceway.errors import AccessDenied, DomainError, Invalid, NotFound, Unauthenticated, Unavailable
+from sluiceway.services.reactions import Reactions, offset_at
+
+log = logging.getLogger(__name__)
+
+#: What a person calls a log -> the kinds of logs it may name.
+_LOG_KINDS: Final = ("bucket", "topic", "table", "stream", "function", "function-logs", "index", "mailbox", "stack")
+_SERVICE: Final = "sluiceway"
+_PAGE_MAX: Final = 1000
+_WAIT_S_MAX: Final = 20.0
+
+
+class Parts(Protocol):
+    """What the pages look at."""
+
+    store: Store
+    wakeups: Wakeups
+    reactions: Reactions
+    verifier: SignatureVerifier
+    authorize: Authorize
+    settings: Settings
+
+
+class OwnPages:
+    """``handlers()`` gives the pages by name. ``reset`` is None unless the server is ephemeral."""
+
+    def __init__(self, parts: Parts, metrics: Metrics, url: str, reset: Callable[[], Awaitable[None]] | None) -> None:
+        self._parts = parts
+        self._metrics = metrics
+        self._url = url
+        self._reset = reset
+        self._began = time.monotonic()
+
+    def handlers(self) -> dict[str, Handler]:
+        """Path below ``/_sluiceway/`` -> handler."""
+        pages = {
+            "health": self._health,
+            "metrics": self._page(self._metrics_page, open_to_host=True),
+            "status": self._page(self._status),
+            "events": self._page(self._events),
+            "logs": self._page(self._logs),
+        }
+        if self._reset is not None:
+            pages["reset"] = self._page(self._reset_page, method="POST", open_to_host=True)
+        return pages
+
+    def _page(
+        self, answer: Callable[[Request], Awaitable[Response]], method: str = "GET", open_to_host: bool = False
+    ) -> Handler:
+        async def handle(request: Request) -> Response:
+            try:
+                if request.method != method:
+                    return _json(405, {"message": f"This page answers {method} only."})
+                if not (open_to_host and _is_loopback(request.client)):
+                    self._authenticate(request)
+                return await answer(request)
+            except DomainError as error:
+                return _json(_status_of(error), {"message": error.message})
+
+        return handle
+
+    def _authenticate(self, request: Request) -> None:
+        principal = self._parts.verifier.verify(request, _SERVICE).principal
+        if principal.kind == "anonymous":
+            raise Unauthenticated("missing", "Sign the request for the service 'sluiceway' (SigV4).")
+        self._parts.authorize(principal, "sluiceway:Operate", "*", {}, None)
+
+    async def _health(self, request: Request) -> Response:
+        problem = self._parts.store.problem()
+        body = {"status": "failing" if problem else "ok", "problem": problem, "version": __version__}
+        return _json(503 if problem else 200, body)
+
+    async def _metrics_page(self, request: Request) -> Response:
+        kind = "text/plain; version=0.0.4; charset=utf-8"
+        statuses = await self._parts.store.view(_reaction_statuses, self._parts.reactions)
+        return Response(200, [("content-type", kind)], self._metrics.text(_reaction_samples(statuses)))
+
+    async def _status(self, request: Request) -> Response:
+        reactions = await self._parts.store.view(_reaction_statuses, self._parts.reactions)
+        body = {
+            "version": __version__,
+            "url": self._url,
+            "data": str(self._parts.settings.data),
+            "uptime_s": round(time.monotonic() - self._began, 1),
+            "problem": self._parts.store.problem(),
+            "reactions": reactions,
+        }
+        return _json(200, body)
+
+    async def _events(self, request: Request) -> Response:
+        query = dict(request.query())
+        name = query.get("log", "")
+        kind, _, rest = name.partition("/")
+        if kind not in _LOG_KINDS or (not rest and kind != "mailbox"):
+            raise Invalid(
+                "log", f"There is no log {name!r}: name one as KIND/NAME, KIND one of {', '.join(_LOG_KINDS)}."
+            )
+        limit = min(_number(query, "limit", 100), _PAGE_MAX)
+        wait_s = min(float(_number(query, "wait_s", 0)), _WAIT_S_MAX)
+        woken = self._parts.wakeups.expect(name)
+        try:
+            found = await self._parts.store.view(_read, name, query.get("from", ""), limit)
+            if not found["entries"] and wait_s:
+                await asyncio.wait([woken], timeout=wait_s)
+                found = await self._parts.store.view(_read, name, query.get("from", ""), limit)
+        finally:
+            woken.cancel()
+        return _json(200, found)
+
+    async def _logs(self, request: Request) -> Response:
+        names = await self._parts.store.view(_log_names)
+        return _json(200, {"logs": names})
+
+    async def _reset_page(self, request: Request) -> Response:
+        assert self._reset is not None
+        await self._reset()
+        return _json(200, {"status": "ok"})
+
+
+def _is_loopback(client: str) -> bool:
+    try:
+        return ipaddress.ip_address(client).is_loopback
+    except ValueError:
+        return False
+
+
+def _number(query: dict[str, str], name: str, default: int) -> int:
+    text = query.get(name, str(default))
+    if not text.isdigit():
+        raise Invalid("number", f"{name} must be a whole number.")
+    return int(text)
+
+
+def _read(view: View, name: str, begin: str, limit: int) -> dict[str, Any]:
+    """Entries from an offset, or (``@`` and milliseconds) from a time."""
+    bounds = view.bounds(name)
+    if begin.startswith("@"):
+        offset = offset_at(view, name, int(begin[1:] or 0))
+    elif begin == "end":
+        offset = bounds.next
+    else:
+        offset = int(begin) if begin.isdigit() else bounds.first
+    entries = view.read(name, offset, limit)
+    following = entries[-1].offset + 1 if entries else max(offset, bounds.first)
+    return {
+        "entries": [{"offset": item.offset, "time_ms": item.time_ms, "value": _plain(item.value)} for item in entries],
+        "first": bounds.first,
+        "next": following,
+        "end": bounds.next,
+    }
+
+
+def _plain(value: Any) -> Any:
+    return {"base64": base64.b64encode(value).decode()} if isinstance(value, bytes) else value
+
+
+def _log_names(view: View) -> list[str]:
+    return sorted({str(row["log"]) for _, row in view.scan("reactions") if isinstance(row, dict)})
+
+
+def _reaction_statuses(view: View, reactions: Reactions) -> list[dict[str, Any]]:
+    statuses = []
+    for reaction in reactions.list(view):
+        status = reactions.status(view, reaction.id)
+        position = status.position
+        statuses.append(
+            {
+                "id": reaction.id,
+                "log": status.reaction.log,
+                "target": f"{status.reaction.target.kind}:{status.reaction.target.address}",
+                "lag": status.lag,
+                "oldest_age_ms": status.oldest_age_ms,
+                "parked": status.parked,
+                "dead": status.dead_kept,
+                "next_try_ms": status.next_try_ms,
+                "delivered": position.delivered,
+                "failed": position.failed,
+                "last_error": position.last_error,
+                "paused": status.reaction.paused,
+            }
+        )
+    return statuses
+
+
+def _reaction_samples(statuses: list[dict[str, Any]]) -> list[Sample]:
+    gauges = (("lag", "Events not yet settled."), ("parked", "Events that wait for their next try."))
+    gauges += (("dead", "Events given up and kept."), ("oldest_age_ms", "Age of the oldest event not yet settled."))
+    totals = (("delivered", "Events delivered."), ("failed", "Failed tries."))
+    samples = []
+    for row in statuses:
+        labels = (("reaction", str(row["id"])), ("log", str(row["log"])), ("target", str(row["target"])))
+        samples += [Sample(f"sluiceway_reaction_{name}", text, row[name], labels) for name, text in gauges]
+        samples += [Sample(f"sluiceway_reaction_{name}", text, row[name], labels, total=True) for name, text in totals]
+    return samples
+
+
+def _status_of(error: DomainError) -> int:
+    table: tuple[tuple[type[DomainError], int], ...] = (
+        (Unauthenticated, 403),
+        (AccessDenied, 403),
+        (NotFound, 404),
+        (Unavailable, 503),
+    )
+    return next((status for kind, status in table if isinstance(error, kind)), 400)
+
+
+def _json(status: int, body: Any) -> Response:
+    return Response(status, [("content-type", "application/json")], orjson.dumps(body) + b"\n")
