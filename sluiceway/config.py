@@ -6,10 +6,11 @@ underscores: ``SLUICEWAY_HTTP__PORT=4566``) and from ``sluiceway.toml`` in the d
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, SecretStr
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
 
 KiB = 1024
@@ -133,6 +134,50 @@ class SecuritySettings(BaseModel):
     page_max: int = Field(1000, description="Entries of one page of a listing.")
 
 
+class TopicSettings(BaseModel):
+    """Topics. Limits without another reason are SNS's own (Amazon SNS endpoints and quotas)."""
+
+    message_bytes_max: int = Field(256 * KiB, description="Bytes of a message with its attributes, or of a batch.")
+    batch_max: int = Field(10, description="Messages of one PublishBatch.")
+    topics_max: int = Field(100_000, description="Topics of the account.")
+    subscriptions_max: int = Field(100_000, description="Subscriptions of a topic.")
+    filter_bytes_max: int = Field(256 * KiB, description="Bytes of a filter policy.")
+    policy_bytes_max: int = Field(30 * KiB, description="Bytes of a topic's policy.")
+    tags_max: int = Field(50, description="Tags of a topic.")
+    subject_chars_max: int = Field(100, description="Characters of a message's subject.")
+    page_max: int = Field(100, description="Topics or subscriptions on one page of a list.")
+    deduplication_s: int = Field(300, description="Seconds that a FIFO topic remembers a deduplication id.")
+    token_s: int = Field(3 * 24 * 3600, description="Seconds that a subscription waits for its confirmation.")
+    sms_bytes_max: int = Field(1600, description="Characters of a text message to a phone.")
+
+
+class DeliverySettings(BaseModel):
+    """Delivery to endpoints outside: webhooks, mail and text messages."""
+
+    http_s: float = Field(15.0, description="Seconds for an endpoint to answer; SNS's own limit.")
+    answer_bytes_max: int = Field(16 * KiB, description="Bytes of an endpoint's answer that are read.")
+    connections_max: int = Field(200, description="Open connections to endpoints; more deliveries wait.")
+    allow_private_targets: bool = Field(
+        False,
+        description="Whether webhooks may reach private, loopback and link-local addresses; off, so that a "
+        "subscription can't be used to reach what only this server can reach.",
+    )
+    smtp_host: str = Field("", description="Mail server; without it, mail is kept in the outbox.")
+    smtp_port: int = Field(587, description="Port of the mail server.")
+    smtp_user: str = Field("", description="User at the mail server; empty for none.")
+    smtp_password: SecretStr = Field(SecretStr(""), description="Password at the mail server.")
+    smtp_tls: Literal["starttls", "tls", "none"] = Field(
+        "starttls", description="How the connection to the mail server is encrypted."
+    )
+    smtp_s: float = Field(30.0, description="Seconds for a mail to be accepted by the mail server.")
+    mail_from: str = Field("no-reply@sluiceway.localhost", description="Sender address of mail.")
+    twilio_account_sid: str = Field("", description="Twilio account; without it, text messages go to the outbox.")
+    twilio_auth_token: SecretStr = Field(SecretStr(""), description="Twilio auth token.")
+    twilio_from: str = Field("", description="Sender number (E.164) or messaging service id (MG...) at Twilio.")
+    twilio_url: str = Field("https://api.twilio.com", description="Base address of Twilio's REST API.")
+    outbox_max: int = Field(10_000, description="Mails and text messages kept in the outbox; older ones are dropped.")
+
+
 class Settings(BaseSettings):
     """Everything an operator can set."""
 
@@ -150,6 +195,8 @@ class Settings(BaseSettings):
     security: SecuritySettings = Field(default_factory=SecuritySettings)
     objects: ObjectSettings = Field(default_factory=ObjectSettings)
     reactions: ReactionSettings = Field(default_factory=ReactionSettings)
+    topics: TopicSettings = Field(default_factory=TopicSettings)
+    delivery: DeliverySettings = Field(default_factory=DeliverySettings)
     stacks: StackSettings = Field(default_factory=StackSettings)
 
     @classmethod
@@ -163,3 +210,16 @@ class Settings(BaseSettings):
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """What is passed in, then the environment, then the TOML file."""
         return init_settings, env_settings, TomlConfigSettingsSource(settings_cls)
+
+
+def load_settings(given: dict[str, Any]) -> Settings:
+    """``given`` (from the command line), then the environment, then ``sluiceway.toml`` in the data folder.
+
+    Raises ``pydantic.ValidationError``.
+    """
+    data = Path(given.get("data") or os.environ.get("SLUICEWAY_DATA") or Settings.model_fields["data"].default)
+
+    class FromFolder(Settings):
+        model_config = SettingsConfigDict(toml_file=data / "sluiceway.toml")
+
+    return FromFolder(**given)

@@ -1,0 +1,153 @@
+"""``sluiceway deploy``: package a template's functions, and create or update its stack."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from botocore.exceptions import ClientError
+
+from sluiceway.cli.options import Data, Port
+from sluiceway.cli.packaging import Package, package
+from sluiceway.cli.running import Running, fail, find
+
+_POLL_S = 0.3
+_TEMPLATE_INLINE_MAX = 51_200  # bytes that CloudFormation takes as TemplateBody; more goes by a bucket
+Template = Annotated[Path, typer.Argument(help="A SAM or CloudFormation template.")]
+
+
+def deploy(
+    template: Template,
+    stack: Annotated[str, typer.Option(help="The stack's name.")],
+    parameter: Annotated[list[str] | None, typer.Option("--parameter", "-p", help="NAME=VALUE; repeatable.")] = None,
+    data: Data = None,
+    port: Port = None,
+) -> None:
+    """Create or update a stack from a template, and wait until it stands."""
+    server = find(data, port)
+    outputs = deploy_to(server, template, stack, _parameters(parameter or []), say=typer.echo)
+    for name, value in outputs.items():
+        typer.echo(f"{name} = {value}")
+
+
+def _parameters(texts: list[str]) -> dict[str, str]:
+    values = {}
+    for text in texts:
+        name, separator, value = text.partition("=")
+        if not separator:
+            raise fail(f"--parameter takes NAME=VALUE, not {text!r}.")
+        values[name] = value
+    return values
+
+
+def deploy_to(server: Running, template: Path, stack: str, parameters: dict[str, str], say: Any) -> dict[str, str]:
+    """The stack's outputs. Ends the command with the reason if the stack can't be made."""
+    try:
+        packaged = package(template, say)
+        bucket = _upload(server, packaged)
+        return _apply(server, stack, packaged.text(bucket), parameters, bucket, say)
+    except ClientError as error:
+        raise fail(error.response["Error"].get("Message") or str(error)) from None
+
+
+def _upload(server: Running, packaged: Package) -> str:
+    """Put the functions' archives where the template says; archives that are there are not sent again."""
+    account = server.client("sts").get_caller_identity()["Account"]
+    bucket = f"sluiceway-deployments-{account}"
+    s3 = server.client("s3")
+    try:
+        s3.head_bucket(Bucket=bucket)
+    except ClientError:
+        s3.create_bucket(Bucket=bucket)
+    for key, file in packaged.archives.items():
+        try:
+            s3.head_object(Bucket=bucket, Key=key)
+        except ClientError:
+            s3.upload_file(str(file), bucket, key)
+    return bucket
+
+
+def _apply(server: Running, stack: str, text: str, parameters: dict[str, str], bucket: str, say: Any) -> dict[str, str]:
+    formation = server.client("cloudformation")
+    request: dict[str, Any] = {
+        "StackName": stack,
+        "Parameters": [{"ParameterKey": name, "ParameterValue": value} for name, value in parameters.items()],
+        "Capabilities": ["CAPABILITY_IAM", "CAPABILITY_NAMED_IAM", "CAPABILITY_AUTO_EXPAND"],
+    }
+    if len(text.encode()) <= _TEMPLATE_INLINE_MAX:
+        request["TemplateBody"] = text
+    else:
+        key = f"{stack}.template"
+        server.client("s3").put_object(Bucket=bucket, Key=key, Body=text.encode())
+        request["TemplateURL"] = f"{server.url}/{bucket}/{key}"
+    before = _described(formation, stack)
+    if before is not None and before["StackStatus"] in ("ROLLBACK_COMPLETE", "CREATE_FAILED", "DELETE_FAILED"):
+        say(f"Stack {stack} is in {before['StackStatus']}: removing it first.")
+        formation.delete_stack(StackName=stack)
+        _wait(formation, stack, gone=True)
+        before = None
+    try:
+        _request(formation, request, before, parameters)
+    except ClientError as error:
+        if "No updates are to be performed" not in str(error):
+            raise
+        say(f"Stack {stack} stands already as the template says.")
+        return _outputs(formation, stack)
+    _finish(formation, stack, say)
+    return _outputs(formation, stack)
+
+
+def _request(formation: Any, request: dict[str, Any], before: Any, parameters: dict[str, str]) -> None:
+    if before is None:
+        formation.create_stack(**request)
+        return
+    declared = {item["ParameterKey"] for item in formation.validate_template(**_template_of(request))["Parameters"]}
+    kept = [
+        {"ParameterKey": item["ParameterKey"], "UsePreviousValue": True}
+        for item in before.get("Parameters", [])
+        if item["ParameterKey"] not in parameters and item["ParameterKey"] in declared
+    ]
+    formation.update_stack(**{**request, "Parameters": request["Parameters"] + kept})
+
+
+def _template_of(request: dict[str, Any]) -> dict[str, Any]:
+    return {name: request[name] for name in ("TemplateBody", "TemplateURL") if name in request}
+
+
+def _described(formation: Any, stack: str) -> dict[str, Any] | None:
+    try:
+        found: dict[str, Any] = formation.describe_stacks(StackName=stack)["Stacks"][0]
+        return found
+    except ClientError as error:
+        if "does not exist" in str(error):
+            return None
+        raise
+
+
+def _wait(formation: Any, stack: str, gone: bool = False) -> dict[str, Any] | None:
+    while True:
+        found = _described(formation, stack)
+        if found is None or not found["StackStatus"].endswith("_IN_PROGRESS"):
+            return found
+        time.sleep(_POLL_S)
+
+
+def _finish(formation: Any, stack: str, say: Any) -> None:
+    found = _wait(formation, stack)
+    status = found["StackStatus"] if found else "gone"
+    say(f"Stack {stack}: {status}")
+    if status in ("CREATE_COMPLETE", "UPDATE_COMPLETE"):
+        return
+    reasons = [
+        f"  {event['LogicalResourceId']} ({event['ResourceType']}): {event['ResourceStatusReason']}"
+        for event in formation.describe_stack_events(StackName=stack)["StackEvents"]
+        if event["ResourceStatus"].endswith("_FAILED") and event.get("ResourceStatusReason")
+    ]
+    raise fail("The stack could not be made as the template says:\n" + "\n".join(reasons[:10]))
+
+
+def _outputs(formation: Any, stack: str) -> dict[str, str]:
+    found = _described(formation, stack) or {}
+    return {item["OutputKey"]: item["OutputValue"] for item in found.get("Outputs", [])}
