@@ -14,6 +14,7 @@ import re
 from collections import OrderedDict
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 from typing import Final, Protocol
 from urllib.parse import quote, unquote_to_bytes
 
@@ -323,8 +324,8 @@ def _from_date_header(text: str) -> str:
     if _TIMESTAMP.match(text):
         return text
     try:
-        return datetime.strptime(text, "%a, %d %b %Y %H:%M:%S GMT").strftime("%Y%m%dT%H%M%SZ")
-    except ValueError:
+        return parsedate_to_datetime(text).strftime("%Y%m%dT%H%M%SZ")
+    except (ValueError, TypeError):
         return ""
 
 
