@@ -1,0 +1,133 @@
+"""What owners may set on topics and subscriptions, checked in SNS's words (API Reference, SetTopicAttributes,
+Subscribe)."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from typing import Any, Final
+
+from sluiceway.config import TopicSettings
+from sluiceway.core.filters import parse_policy
+from sluiceway.core.identity import Arn
+from sluiceway.errors import Invalid, NotImplementedYet, TooLarge
+from sluiceway.services.topics import policies
+
+_FEEDBACK = re.compile(r"(HTTP|Firehose|Lambda|Application|SQS)(Success|Failure)FeedbackRoleArn")
+_SAMPLE = re.compile(r"(HTTP|Firehose|Lambda|Application|SQS)SuccessFeedbackSampleRate")
+_TOPIC: Final[Mapping[str, frozenset[str] | None]] = {
+    "ContentBasedDeduplication": frozenset({"true", "false"}),
+    "DeliveryPolicy": None,
+    "DisplayName": None,
+    "FifoThroughputScope": frozenset({"Topic", "MessageGroup"}),
+    "FifoTopic": frozenset({"true", "false"}),
+    "KmsMasterKeyId": None,
+    "Policy": None,
+    "SignatureVersion": frozenset({"1", "2"}),
+    "TracingConfig": frozenset({"PassThrough", "Active"}),
+}
+_FIFO_ONLY: Final = frozenset({"ContentBasedDeduplication", "FifoThroughputScope"})
+#: Protocols whose endpoints can get the bare message.
+RAW_PROTOCOLS: Final = frozenset({"sqs", "http", "https"})
+
+
+def check_topic(name: str, value: str, fifo: bool, limits: TopicSettings) -> None:
+    """Raises ``Invalid("attribute")``, ``NotImplementedYet("attribute")``."""
+    if name == "ArchivePolicy":
+        raise NotImplementedYet("attribute", "Archiving of topics' messages by policy is not here yet.")
+    if name not in _TOPIC and not _FEEDBACK.fullmatch(name) and not _SAMPLE.fullmatch(name):
+        raise Invalid("attribute", "Invalid parameter: AttributeName")
+    allowed = _TOPIC.get(name)
+    if (allowed is not None and value not in allowed) or (name in _FIFO_ONLY and not fifo):
+        raise Invalid("attribute", f"Invalid parameter: {name}")
+    if name == "DisplayName" and len(value) > limits.subject_chars_max:
+        raise Invalid("attribute", "Invalid parameter: DisplayName")
+    if name == "DeliveryPolicy":
+        policies.check_topic(value)
+
+
+def parse_access_policy(text: str, limits: TopicSettings) -> dict[str, Any] | None:
+    """A topic's access policy; None for an empty text. Raises ``Invalid("policy")``."""
+    if not text:
+        return None
+    if len(text.encode()) > limits.policy_bytes_max:
+        raise Invalid("policy", "Invalid parameter: Policy Reason: the policy is too large")
+    try:
+        policy = json.loads(text)
+    except (ValueError, RecursionError):
+        policy = None
+    if not isinstance(policy, dict) or not isinstance(policy.get("Statement"), list | dict):
+        raise Invalid("policy", "Invalid parameter: Policy Error: null")
+    return policy
+
+
+def check_subscription(
+    protocol: str, attributes: Mapping[str, str], limits: TopicSettings, prefix: str
+) -> dict[str, str]:
+    """The attributes to keep of a subscription; empty ones are left out.
+
+    ``prefix`` begins the messages ("Invalid parameter: Attributes Reason: "). Raises
+    ``Invalid("attribute" | "filter")``, ``NotImplementedYet("attribute")``, ``TooLarge("filter")``.
+    """
+    kept = {name: value for name, value in attributes.items() if value not in ("", "{}", "null")}
+    for name, value in kept.items():
+        _check_one(name, value, protocol, prefix)
+    if "FilterPolicy" in kept:
+        _check_filter(kept["FilterPolicy"], kept.get("FilterPolicyScope", "MessageAttributes"), limits, prefix)
+    return kept
+
+
+def _check_one(name: str, value: str, protocol: str, prefix: str) -> None:
+    if name == "ReplayPolicy":
+        raise NotImplementedYet("attribute", "Replay by policy is not here yet.")
+    if name == "RawMessageDelivery":
+        _check_raw(value, protocol, prefix)
+    elif name == "FilterPolicyScope":
+        if value not in ("MessageAttributes", "MessageBody"):
+            raise Invalid("attribute", f"{prefix}FilterPolicyScope: Invalid value [{value}]. Please use either "
+                          "MessageBody or MessageAttributes")  # fmt: skip
+    elif name == "RedrivePolicy":
+        dead_letter_of(value, prefix)
+    elif name == "DeliveryPolicy":
+        if protocol not in ("http", "https"):
+            raise Invalid("attribute", f"{prefix}Delivery policy is for HTTP and HTTPS endpoints")
+        policies.check_subscription(value)
+    elif name not in ("FilterPolicy", "SubscriptionRoleArn"):
+        raise Invalid("attribute", "Invalid parameter: AttributeName")
+
+
+def _check_raw(value: str, protocol: str, prefix: str) -> None:
+    if value not in ("true", "false"):
+        raise Invalid("attribute", f"{prefix}RawMessageDelivery: Invalid value [{value}]. Must be true or false.")
+    if value == "true" and protocol not in RAW_PROTOCOLS:
+        raise Invalid("attribute", f"{prefix}Delivery protocol [{protocol}] does not support raw message delivery.")
+
+
+def _check_filter(text: str, scope: str, limits: TopicSettings, prefix: str) -> None:
+    if len(text.encode()) > limits.filter_bytes_max:
+        raise TooLarge("filter", f"{prefix}FilterPolicy: Filter policy is too large")
+    try:
+        parse_policy(text, scope)
+    except Invalid as error:
+        raise Invalid("filter", prefix + error.message) from None
+
+
+def dead_letter_of(text: str, prefix: str = "Invalid parameter: ") -> str | None:
+    """The ARN of the dead-letter queue in a RedrivePolicy. Raises ``Invalid("attribute")``."""
+    if not text:
+        return None
+    try:
+        document = json.loads(text)
+    except (ValueError, RecursionError):
+        document = None
+    if not isinstance(document, dict):
+        raise Invalid("attribute", f"{prefix}RedrivePolicy: failed to parse JSON.")
+    target = document.get("deadLetterTargetArn")
+    try:
+        arn = Arn.parse(target if isinstance(target, str) else "")
+    except ValueError:
+        arn = None
+    if arn is None or arn.service != "sqs":
+        raise Invalid("attribute", f"{prefix}RedrivePolicy: deadLetterTargetArn is an invalid arn")
+    return str(arn)

@@ -1,0 +1,376 @@
+"""Topics and their subscriptions, as transaction functions.
+
+A publication is one entry of the log ``topic/NAME``; each confirmed subscription is a reaction on that log,
+so that one message costs one append however many subscribe. What endpoints are told about their
+subscriptions goes through a log and a reaction of its own, as it must survive a crash, too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from typing import Any
+
+from sluiceway.config import TopicSettings
+from sluiceway.core.clock import new_id, new_token
+from sluiceway.core.identity import Scope
+from sluiceway.core.reaction import Reaction, RetryPolicy, Target
+from sluiceway.core.store import Tx, View
+from sluiceway.errors import AlreadyExists, Invalid, NotFound, Throttled
+from sluiceway.services.reactions import Reactions
+from sluiceway.services.topics import attributes as rules
+from sluiceway.services.topics import publishing, subscribing
+from sluiceway.services.topics.values import (
+    DEDUPLICATION,
+    NOTICES,
+    SUBSCRIPTIONS,
+    TOKENS,
+    TOPICS,
+    Publication,
+    Published,
+    Subscription,
+    Topic,
+    check_name,
+    log_of,
+)
+
+_IN_SUBSCRIBE = "Invalid parameter: Attributes Reason: "
+_NOTICE_RETRY = RetryPolicy(tries_max=10, delay_min_ms=1000, delay_max_ms=60_000)
+
+
+class Topics:
+    """``scope`` is the account and region of every topic."""
+
+    def __init__(self, scope: Scope, limits: TopicSettings, reactions: Reactions) -> None:
+        self.scope = scope
+        self._limits = limits
+        self._reactions = reactions
+
+    def arn(self, name: str) -> str:
+        """The topic's ARN."""
+        return self.scope.arn("sns", name)
+
+    def subscription_arn(self, subscription: Subscription) -> str:
+        """The subscription's ARN."""
+        return f"{self.arn(subscription.topic)}:{subscription.id}"
+
+    # -- topics
+
+    def create(
+        self,
+        tx: Tx,
+        name: str,
+        attributes: Mapping[str, str] | None = None,
+        tags: Mapping[str, str] | None = None,
+    ) -> Topic:
+        """Make a topic; the one that is there already if its attributes and tags are the same.
+
+        Raises ``Invalid("name" | "attribute" | "policy" | "tags")``, ``AlreadyExists("topic")``,
+        ``Throttled("topics")``.
+        """
+        given, given_tags = dict(attributes or {}), dict(tags or {})
+        check_name(name, given.get("FifoTopic") == "true")
+        policy = rules.parse_access_policy(given.pop("Policy", ""), self._limits)
+        if given.get("FifoTopic") == "false":
+            del given["FifoTopic"]
+        for attribute, value in given.items():
+            rules.check_topic(attribute, value, given.get("FifoTopic") == "true", self._limits)
+        known = self.find(tx, name)
+        if known is not None:
+            return _same(known, given, given_tags, policy)
+        if len(given_tags) > self._limits.tags_max:
+            raise Invalid("tags", "Could not complete request: tag quota of per resource exceeded")
+        if sum(1 for _ in tx.scan(TOPICS, limit=self._limits.topics_max)) >= self._limits.topics_max:
+            raise Throttled("topics", "Topic limit exceeded")
+        topic = Topic(name, tx.now_ms, given, given_tags, policy)
+        tx.put(TOPICS, (name,), topic.to_json())
+        return topic
+
+    def find(self, view: View, name: str) -> Topic | None:
+        """The topic, or None."""
+        row = view.get(TOPICS, (name,))
+        return None if row is None else Topic(**row)
+
+    def get(self, view: View, name: str) -> Topic:
+        """Raises ``NotFound("topic")``."""
+        topic = self.find(view, name)
+        if topic is None:
+            raise NotFound("topic", "Topic does not exist")
+        return topic
+
+    def delete(self, tx: Tx, name: str) -> None:
+        """Remove the topic, its subscriptions and its messages; nothing happens if it is gone."""
+        if self.find(tx, name) is None:
+            return
+        for subscription in list(self.subscriptions(tx, name)):
+            self._drop(tx, subscription)
+        for key, _ in list(tx.scan(DEDUPLICATION, prefix=(name,))):
+            tx.delete(DEDUPLICATION, key)
+        tx.trim(log_of(name), tx.bounds(log_of(name)).next)
+        tx.delete(TOPICS, (name,))
+
+    def listed(self, view: View, after: str = "", limit: int | None = None) -> list[Topic]:
+        """Topics by name, after ``after``."""
+        start = (after + "\0",) if after else None
+        return [Topic(**row) for _, row in view.scan(TOPICS, start=start, limit=limit)]
+
+    def logs(self, view: View) -> list[str]:
+        """The logs of all topics, for trimming by age."""
+        return [NOTICES, *(log_of(str(key[0])) for key, _ in view.scan(TOPICS))]
+
+    def policy(self, view: View, name: str) -> dict[str, Any]:
+        """The topic's access policy. Raises ``NotFound("topic")``."""
+        topic = self.get(view, name)
+        return topic.policy if topic.policy is not None else self.default_policy(name)
+
+    def default_policy(self, name: str) -> dict[str, Any]:
+        """SNS's own: the account may do everything."""
+        actions = (
+            "GetTopicAttributes SetTopicAttributes AddPermission RemovePermission DeleteTopic Subscribe "
+            "ListSubscriptionsByTopic Publish"
+        )
+        statement = {
+            "Sid": "__default_statement_ID",
+            "Effect": "Allow",
+            "Principal": {"AWS": "*"},
+            "Action": [f"SNS:{action}" for action in actions.split()],
+            "Resource": self.arn(name),
+            "Condition": {"StringEquals": {"AWS:SourceOwner": self.scope.account}},
+        }
+        return {"Version": "2008-10-17", "Id": "__default_policy_ID", "Statement": [statement]}
+
+    def set_attribute(self, tx: Tx, name: str, attribute: str, value: str) -> None:
+        """Raises ``NotFound("topic")``, ``Invalid("attribute" | "policy")``."""
+        topic = self.get(tx, name)
+        if attribute == "Policy":
+            topic = replace(topic, policy=rules.parse_access_policy(value, self._limits))
+        elif attribute == "FifoTopic":
+            raise Invalid("attribute", "Invalid parameter: AttributeName")
+        else:
+            rules.check_topic(attribute, value, topic.fifo, self._limits)
+            kept = {**topic.attributes, attribute: value}
+            topic = replace(topic, attributes={key: text for key, text in kept.items() if text})
+        tx.put(TOPICS, (name,), topic.to_json())
+        for subscription in list(self.subscriptions(tx, name)):
+            if subscription.confirmed:
+                self._rearm(tx, topic, subscription)
+
+    def set_policy(self, tx: Tx, name: str, policy: dict[str, Any]) -> None:
+        """Replace the access policy. Raises ``NotFound("topic")``."""
+        tx.put(TOPICS, (name,), replace(self.get(tx, name), policy=policy).to_json())
+
+    def tag(self, tx: Tx, name: str, tags: Mapping[str, str]) -> None:
+        """Add or replace tags. Raises ``NotFound("topic")``, ``Invalid("tags")``."""
+        topic = self.get(tx, name)
+        kept = {**topic.tags, **tags}
+        if len(kept) > self._limits.tags_max:
+            raise Invalid("tags", "Could not complete request: tag quota of per resource exceeded")
+        tx.put(TOPICS, (name,), replace(topic, tags=kept).to_json())
+
+    def untag(self, tx: Tx, name: str, keys: set[str]) -> None:
+        """Raises ``NotFound("topic")``."""
+        topic = self.get(tx, name)
+        kept = {key: value for key, value in topic.tags.items() if key not in keys}
+        tx.put(TOPICS, (name,), replace(topic, tags=kept).to_json())
+
+    # -- publishing
+
+    def publish(self, tx: Tx, name: str, publication: Publication) -> str:
+        """Append a message; its id. Raises ``NotFound("topic")``, ``Invalid``, ``TooLarge("message")``."""
+        return self.post(tx, name, publication).message_id
+
+    def post(self, tx: Tx, name: str, publication: Publication) -> Published:
+        """``publish`` with a FIFO topic's sequence number."""
+        return publishing.append(tx, self.get(tx, name), publication, self._limits)
+
+    def text_message(self, tx: Tx, phone: str, text: str) -> str:
+        """Send a text message to a phone without a topic; its id. Raises ``Invalid("endpoint" | "message")``."""
+        if not 0 < len(text) <= self._limits.sms_bytes_max:
+            raise Invalid("message", "Invalid parameter: Message")
+        notice = {"type": "Text", "protocol": "sms", "endpoint": subscribing.clean_phone(phone), "text": text}
+        return self._notify(tx, notice)
+
+    # -- subscriptions
+
+    def subscribe(
+        self,
+        tx: Tx,
+        name: str,
+        protocol: str,
+        endpoint: str,
+        attributes: Mapping[str, str] | None = None,
+    ) -> Subscription:
+        """Subscribe an endpoint. HTTP(S) and mail endpoints are asked to confirm, the others are
+        confirmed at once; a reaction begins at the end of the topic's log then. The same endpoint again
+        gives the subscription that is there (and asks again if it is pending).
+
+        Raises ``NotFound("topic")``, ``Invalid``, ``AlreadyExists("subscription")``.
+        """
+        topic = self.get(tx, name)
+        endpoint = subscribing.check_endpoint(topic, protocol, endpoint, self.scope)
+        kept = rules.check_subscription(protocol, attributes or {}, self._limits, _IN_SUBSCRIBE)
+        known = self._same_endpoint(tx, name, protocol, endpoint)
+        if known is not None and attributes and known.attributes != kept:
+            raise AlreadyExists(
+                "subscription",
+                "Invalid parameter: Attributes Reason: Subscription already exists with different attributes",
+            )
+        if known is not None and known.confirmed:
+            return known
+        if known is not None:
+            tx.delete(TOKENS, (known.token,))
+        else:
+            count = sum(1 for _ in tx.scan(SUBSCRIPTIONS, prefix=(name,), limit=self._limits.subscriptions_max))
+            if count >= self._limits.subscriptions_max:
+                raise Throttled("subscriptions", "Subscription limit exceeded")
+        pending = protocol in subscribing.CONFIRMED_BY_ENDPOINT
+        made = known or Subscription(new_id(), name, protocol, endpoint, tx.now_ms, not pending, attributes=kept)
+        if pending:
+            return self._ask(tx, topic, made)
+        self._save(tx, made)
+        self._reactions.create(tx, subscribing.reaction_of(topic, made, self.scope))
+        return made
+
+    def _ask(self, tx: Tx, topic: Topic, subscription: Subscription) -> Subscription:
+        until_ms = tx.now_ms + self._limits.token_s * 1000
+        subscription = replace(subscription, token=new_token(), token_until_ms=until_ms)
+        self._save(tx, subscription)
+        tx.put(TOKENS, (subscription.token,), {"topic": topic.name, "id": subscription.id})
+        self._notify_endpoint(tx, topic, subscription, "SubscriptionConfirmation", subscription.token)
+        return subscription
+
+    def confirm(
+        self, tx: Tx, token: str, authenticated: bool = False, unsubscribe_signed: bool = False
+    ) -> Subscription:
+        """Confirm by the token that the endpoint was sent; again and again if need be.
+
+        ``unsubscribe_signed`` (by an authenticated caller) lets only signed requests end it. Raises
+        ``Invalid("token")``.
+        """
+        row = tx.get(TOKENS, (token,))
+        if row is None:
+            raise Invalid("token", "Invalid token")
+        found = tx.get(SUBSCRIPTIONS, (row["topic"], row["id"]))
+        again = row.get("again")
+        topic = self.find(tx, row["topic"])
+        if topic is None or (found is None and again is None):
+            raise Invalid("token", "Invalid token")
+        subscription = Subscription(**(found or again))
+        if subscription.confirmed and found is not None:
+            return subscription
+        if tx.now_ms > (row.get("until_ms") or subscription.token_until_ms):
+            raise Invalid("token", "Invalid token: it has expired")
+        subscription = replace(
+            subscription,
+            confirmed=True,
+            token=token,
+            authenticated=authenticated,
+            unsubscribe_signed=authenticated and unsubscribe_signed,
+        )
+        tx.put(TOKENS, (token,), {"topic": topic.name, "id": subscription.id})
+        self._save(tx, subscription)
+        self._reactions.create(tx, subscribing.reaction_of(topic, subscription, self.scope))
+        return subscription
+
+    def subscription(self, view: View, topic: str, subscription_id: str) -> Subscription:
+        """Raises ``NotFound("subscription")``."""
+        row = view.get(SUBSCRIPTIONS, (topic, subscription_id))
+        if row is None:
+            raise NotFound("subscription", "Subscription does not exist")
+        return Subscription(**row)
+
+    def subscriptions(
+        self, view: View, topic: str | None = None, after: tuple[str, str] | None = None, limit: int | None = None
+    ) -> Iterator[Subscription]:
+        """Subscriptions of a topic (or all), by topic and id, after ``after``."""
+        start = (after[0], after[1] + "\0") if after else None
+        prefix = (topic,) if topic is not None else ()
+        for _, row in view.scan(SUBSCRIPTIONS, prefix=prefix, start=start, limit=limit):
+            yield Subscription(**row)
+
+    def set_subscription_attribute(self, tx: Tx, topic: str, subscription_id: str, name: str, value: str) -> None:
+        """Raises ``NotFound("subscription")``, ``Invalid("attribute" | "filter")``."""
+        subscription = self.subscription(tx, topic, subscription_id)
+        merged = {**subscription.attributes, name: value}
+        kept = rules.check_subscription(subscription.protocol, merged, self._limits, "Invalid parameter: ")
+        subscription = replace(subscription, attributes=kept)
+        self._save(tx, subscription)
+        if subscription.confirmed:
+            self._rearm(tx, self.get(tx, topic), subscription)
+
+    def unsubscribe(self, tx: Tx, topic: str, subscription_id: str, signed: bool = True) -> None:
+        """End a subscription; nothing happens if it is gone. An unsigned request tells the endpoint, with
+        a token that restores it. Raises ``Invalid("unsubscribe")`` if only signed requests may end it."""
+        row = tx.get(SUBSCRIPTIONS, (topic, subscription_id))
+        if row is None:
+            return
+        subscription = Subscription(**row)
+        if not signed and subscription.unsubscribe_signed:
+            raise Invalid("unsubscribe", "This subscription can be ended by a signed request only.")
+        self._drop(tx, subscription)
+        known = self.get(tx, topic)
+        if subscription.confirmed:
+            tx.put(TOPICS, (topic,), replace(known, deleted=known.deleted + 1).to_json())
+        if not signed and subscription.protocol in ("http", "https"):
+            token = new_token()
+            until_ms = tx.now_ms + self._limits.token_s * 1000
+            again = {"topic": topic, "id": subscription_id, "again": row, "until_ms": until_ms}
+            tx.put(TOKENS, (token,), again)
+            self._notify_endpoint(tx, known, subscription, "UnsubscribeConfirmation", token)
+
+    def counts(self, view: View, topic: str) -> tuple[int, int]:
+        """Confirmed and pending subscriptions."""
+        confirmed = [subscription.confirmed for subscription in self.subscriptions(view, topic)]
+        return sum(confirmed), len(confirmed) - sum(confirmed)
+
+    # -- inside
+
+    def _same_endpoint(self, view: View, topic: str, protocol: str, endpoint: str) -> Subscription | None:
+        for subscription in self.subscriptions(view, topic):
+            if (subscription.protocol, subscription.endpoint) == (protocol, endpoint):
+                return subscription
+        return None
+
+    def _save(self, tx: Tx, subscription: Subscription) -> None:
+        tx.put(SUBSCRIPTIONS, (subscription.topic, subscription.id), subscription.to_json())
+
+    def _rearm(self, tx: Tx, topic: Topic, subscription: Subscription) -> None:
+        self._reactions.update(tx, subscribing.reaction_of(topic, subscription, self.scope))
+
+    def _drop(self, tx: Tx, subscription: Subscription) -> None:
+        tx.delete(SUBSCRIPTIONS, (subscription.topic, subscription.id))
+        if subscription.token:
+            tx.delete(TOKENS, (subscription.token,))
+        self._reactions.delete(tx, subscription.reaction_id)
+
+    def _notify_endpoint(self, tx: Tx, topic: Topic, subscription: Subscription, kind: str, token: str) -> None:
+        notice = {
+            "type": kind,
+            "protocol": subscription.protocol,
+            "endpoint": subscription.endpoint,
+            "topic_arn": self.arn(topic.name),
+            "subscription_arn": self.subscription_arn(subscription),
+            "token": token,
+            "version": topic.attributes.get("SignatureVersion", "1"),
+        }
+        self._notify(tx, notice)
+
+    def _notify(self, tx: Tx, notice: dict[str, Any]) -> str:
+        if self._reactions.find(tx, NOTICES) is None:
+            target = Target("notice", NOTICES)
+            self._reactions.create(tx, Reaction(NOTICES, NOTICES, target, retry=_NOTICE_RETRY, concurrency=50))
+        notice_id = new_id()
+        tx.append(NOTICES, {**notice, "id": notice_id, "time_ms": tx.now_ms})
+        return notice_id
+
+
+def _same(known: Topic, attributes: Mapping[str, str], tags: Mapping[str, str], policy: dict[str, Any] | None) -> Topic:
+    """Attributes that are given must equal those that the topic has; tags must equal all of them."""
+    differ = any(known.attributes.get(name) != value for name, value in attributes.items())
+    if differ or (policy is not None and policy != known.policy):
+        raise AlreadyExists(
+            "topic", "Invalid parameter: Attributes Reason: Topic already exists with different attributes"
+        )
+    if tags and dict(tags) != known.tags:
+        raise AlreadyExists("topic", "Invalid parameter: Tags Reason: Topic already exists with different tags")
+    return known

@@ -1,0 +1,134 @@
+"""Topics, subscriptions and messages as values."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field, fields
+from typing import Any, Final
+
+from sluiceway.core.identity import Arn
+from sluiceway.errors import Invalid, NotFound
+
+#: Tables: ``topics`` (name); ``subscriptions`` (topic, id); ``subscription_tokens`` (token);
+#: ``topic_deduplication`` (topic, id).
+TOPICS: Final = "topics"
+SUBSCRIPTIONS: Final = "subscriptions"
+TOKENS: Final = "subscription_tokens"
+DEDUPLICATION: Final = "topic_deduplication"
+
+#: The log of what is told to endpoints about their subscriptions, and the one reaction on it.
+NOTICES: Final = "topic-notices"
+
+_NAME = re.compile(r"[A-Za-z0-9_-]{1,256}")
+_FIFO_NAME = re.compile(r"[A-Za-z0-9_-]{1,251}\.fifo")
+
+
+def log_of(topic: str) -> str:
+    """The name of a topic's log."""
+    return f"topic/{topic}"
+
+
+def check_name(name: str, fifo: bool) -> None:
+    """Raises ``Invalid("name")``: 1 to 256 letters, digits, "_" and "-"; a FIFO topic's ends in ".fifo"."""
+    if fifo and not _FIFO_NAME.fullmatch(name):
+        raise Invalid(
+            "name",
+            "Invalid parameter: Fifo Topic names must end with .fifo and must be made up of only uppercase and "
+            "lowercase ASCII letters, numbers, underscores, and hyphens, and must be between 1 and 256 "
+            "characters long.",
+        )
+    if not fifo and not _NAME.fullmatch(name):
+        raise Invalid("name", "Invalid parameter: Topic Name")
+
+
+@dataclass(frozen=True, slots=True)
+class Topic:
+    """``attributes`` are what the owner set, as text; ``policy`` is None for the default one."""
+
+    name: str
+    created_ms: int
+    attributes: dict[str, str] = field(default_factory=dict)
+    tags: dict[str, str] = field(default_factory=dict)
+    policy: dict[str, Any] | None = None
+    deleted: int = 0  # subscriptions that were confirmed and are deleted
+
+    @property
+    def fifo(self) -> bool:
+        """Whether messages have groups and an order."""
+        return self.attributes.get("FifoTopic") == "true"
+
+    def to_json(self) -> dict[str, Any]:
+        """As it is kept in the table "topics"."""
+        return {item.name: getattr(self, item.name) for item in fields(self)}
+
+
+@dataclass(frozen=True, slots=True)
+class Subscription:
+    """``token`` confirms it while it is pending. ``attributes`` are as text, as SNS's API has them."""
+
+    id: str
+    topic: str
+    protocol: str
+    endpoint: str
+    created_ms: int
+    confirmed: bool
+    token: str = ""
+    token_until_ms: int = 0
+    attributes: dict[str, str] = field(default_factory=dict)
+    authenticated: bool = False  # confirmed by a signed request
+    unsubscribe_signed: bool = False  # only signed requests may end it
+
+    @property
+    def reaction_id(self) -> str:
+        """The id of the reaction that delivers to it."""
+        return f"topic/{self.topic}/{self.id}"
+
+    def to_json(self) -> dict[str, Any]:
+        """As it is kept in the table "subscriptions"."""
+        return {item.name: getattr(self, item.name) for item in fields(self)}
+
+
+@dataclass(frozen=True, slots=True)
+class Publication:
+    """A message to publish. ``attributes`` are {name: {"Type", "Value"}}, binary values as base64.
+
+    With ``structure`` "json", ``message`` is a JSON object of protocol -> text with a "default".
+    """
+
+    message: str
+    subject: str | None = None
+    attributes: dict[str, dict[str, str]] = field(default_factory=dict)
+    structure: str = ""
+    group_id: str = ""
+    deduplication_id: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Published:
+    """``sequence`` is empty but for FIFO topics."""
+
+    message_id: str
+    sequence: str = ""
+
+
+def topic_name(arn: str) -> str:
+    """The name in a topic's ARN. Raises ``Invalid("arn")``."""
+    try:
+        parsed = Arn.parse(arn)
+    except ValueError:
+        raise Invalid("arn", "Invalid parameter: TopicArn") from None
+    if parsed.service != "sns" or ":" in parsed.resource:
+        raise Invalid("arn", "Invalid parameter: TopicArn")
+    return parsed.resource
+
+
+def subscription_key(arn: str) -> tuple[str, str]:
+    """(topic, id) of a subscription's ARN. Raises ``Invalid("subscription_arn")``, and
+    ``NotFound("subscription")`` for the words that stand for a pending one."""
+    if arn in ("PendingConfirmation", "pending confirmation"):
+        raise NotFound("subscription", "Subscription does not exist")
+    parts = arn.split(":")
+    if len(parts) != 7 or parts[:3] != ["arn", "aws", "sns"] or not parts[5] or not parts[6]:
+        raise Invalid("subscription_arn", "Invalid parameter: SubscriptionArn Reason: An ARN must have at "
+                      "least 6 elements, not " + str(len(parts)))  # fmt: skip
+    return parts[5], parts[6]
