@@ -48,7 +48,6 @@ class StoreSettings(BaseModel):
     queue_max: int = Field(8192, description="Functions waiting for the writer; past it callers are throttled.")
     function_warn_ms: float = Field(50.0, description="A transaction function slower than this is logged by name.")
     function_limit_ms: float = Field(5000.0, description="A transaction function slower than this is interrupted.")
-    readers_max: int = Field(4, description="Read connections for views that run beside the event loop.")
     cache_bytes: int = Field(32 * MiB, description="Page cache of the writer's connection.")
     checkpoint_pages: int = Field(2000, description="WAL pages after which a checkpoint runs (about 32 MiB).")
 

@@ -1,0 +1,75 @@
+"""Opening the database file: settings of a connection, the schema's version, and errors in words."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Final
+
+import apsw
+
+from sluiceway.config import StoreSettings
+from sluiceway.errors import Unavailable
+
+#: Version of the layout below. A newer one is refused; an older one is brought up by ``MIGRATIONS``.
+SCHEMA_VERSION: Final = 1
+MIGRATIONS: Final[tuple[tuple[str, ...], ...]] = (
+    (
+        "CREATE TABLE log_heads (log TEXT PRIMARY KEY, first INTEGER, next INTEGER, last_ms INTEGER) WITHOUT ROWID",
+        "CREATE TABLE schema_probe (id INTEGER PRIMARY KEY, written_ms INTEGER)",
+    ),
+)
+_BUSY_MS: Final = 10_000  # a recovery's checkpoint waits this long for readers, which take milliseconds
+#: What the disk, not the client, is to blame for.
+STORAGE_ERRORS: Final = (
+    apsw.FullError,
+    apsw.IOError,
+    apsw.CorruptError,
+    apsw.NotADBError,
+    apsw.ReadOnlyError,
+    apsw.CantOpenError,
+    apsw.NoMemError,
+    apsw.BusyError,
+)
+CORRUPTION: Final = (apsw.CorruptError, apsw.NotADBError)
+
+
+def connect(path: Path, limits: StoreSettings, *, writer: bool = False) -> apsw.Connection:
+    """A connection with this store's settings."""
+    connection = apsw.Connection(str(path), statementcachesize=256)
+    connection.set_busy_timeout(_BUSY_MS)
+    if writer:
+        connection.execute(f"PRAGMA page_size={limits.page_bytes}")
+        connection.execute("PRAGMA journal_mode=WAL")
+    connection.execute("PRAGMA synchronous=FULL")
+    connection.execute("PRAGMA wal_autocheckpoint=0")
+    connection.execute(f"PRAGMA cache_size=-{limits.cache_bytes // 1024}")
+    connection.execute("PRAGMA temp_store=MEMORY")
+    return connection
+
+
+def migrate(connection: apsw.Connection) -> None:
+    """Bring the schema to this release's version. Raises ``Unavailable("schema")`` if it is newer."""
+    version = int(str(connection.execute("PRAGMA user_version").fetchall()[0][0]))
+    if version > SCHEMA_VERSION:
+        raise Unavailable(
+            "schema",
+            f"The data folder has schema {version}, this release knows {SCHEMA_VERSION}: use a newer release.",
+        )
+    for number in range(version, SCHEMA_VERSION):
+        with connection:
+            for statement in MIGRATIONS[number]:
+                connection.execute(statement)
+            connection.execute(f"PRAGMA user_version={number + 1}")
+
+
+def in_words(error: apsw.Error) -> str:
+    """Why the disk refuses, for an operator."""
+    if isinstance(error, apsw.FullError):
+        return "The disk is full: nothing can be made durable. Free some space; writing goes on by itself."
+    if isinstance(error, CORRUPTION):
+        return "The database file is damaged. Stop the server and restore the data folder from a backup."
+    if isinstance(error, apsw.ReadOnlyError):
+        return "The database file can't be written: check the data folder's owner and mount."
+    if isinstance(error, apsw.IOError):
+        return f"The disk failed ({error}): nothing is promised until it works again."
+    return f"The database can't be used ({error})."

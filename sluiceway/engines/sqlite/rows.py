@@ -1,0 +1,221 @@
+"""The store port's reading and writing over one SQLite connection.
+
+An ordered table is a table of its name: ``key BLOB PRIMARY KEY, value``. The log "topic/uploads" is the rows
+of ``log_topic`` whose ``log`` is its name; where it begins and ends stands in ``log_heads``.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import apsw
+import orjson
+
+from sluiceway.core.keys import pack, prefix_end, unpack
+from sluiceway.core.store import Bounds, Entry, Key, Value
+from sluiceway.errors import Unavailable
+
+_CHUNK = 64  # rows fetched at a time by a scan, so that the caller may write to the table between them
+_TABLE = re.compile(r"[a-z][a-z0-9_]{0,62}")
+_RESERVED = ("log_", "sqlite_", "schema_")
+
+
+@dataclass(slots=True)
+class Head:
+    """Where a log begins and ends, and the time of its last entry."""
+
+    first: int
+    next: int
+    last_ms: int
+
+
+def encode(value: Value) -> str | bytes:
+    """JSON as text, which the sqlite3 shell shows; bytes as a blob."""
+    return value if isinstance(value, bytes) else orjson.dumps(value).decode()
+
+
+def decode(stored: str | bytes) -> Value:
+    """What ``encode`` made."""
+    return stored if isinstance(stored, bytes) else orjson.loads(stored)
+
+
+def table_name(name: str) -> str:
+    """``name``, if a table may have it. Raises ``ValueError``."""
+    if not _TABLE.fullmatch(name) or name.startswith(_RESERVED):
+        raise ValueError(f"not a table's name: {name!r}")
+    return name
+
+
+def log_table(log: str) -> str:
+    """The SQLite table that keeps ``log``: one for each kind of log."""
+    kind = log.partition("/")[0].replace("-", "_")
+    if not _TABLE.fullmatch(kind):
+        raise ValueError(f"not a log's name: {log!r}")
+    return f"log_{kind}"
+
+
+def _is_missing(error: apsw.SQLError) -> bool:
+    return "no such table" in str(error)
+
+
+class SqliteView:
+    """A read-only snapshot; the connection is inside a transaction as long as it is used."""
+
+    def __init__(self, connection: apsw.Connection, now_ms: int) -> None:
+        self._connection = connection
+        self._now_ms = now_ms
+
+    @property
+    def now_ms(self) -> int:
+        """See ``core.store.View``."""
+        return self._now_ms
+
+    def _rows(self, sql: str, bindings: tuple[Any, ...]) -> list[Any]:
+        try:
+            return self._connection.execute(sql, bindings).fetchall()
+        except apsw.SQLError as error:
+            if _is_missing(error):
+                return []
+            raise
+
+    def get(self, table: str, key: Key) -> Value | None:
+        """See ``core.store.View``."""
+        rows = self._rows(f'SELECT value FROM "{table_name(table)}" WHERE key=?', (pack(key),))
+        return decode(rows[0][0]) if rows else None
+
+    def scan(
+        self,
+        table: str,
+        *,
+        prefix: Key = (),
+        start: Key | None = None,
+        end: Key | None = None,
+        reverse: bool = False,
+        limit: int | None = None,
+    ) -> Iterator[tuple[Key, Value]]:
+        """See ``core.store.View``."""
+        low = pack(prefix)
+        high = prefix_end(low) if prefix else b"\xff"
+        if start is not None:
+            low = max(low, pack(start))
+        if end is not None:
+            high = min(high, pack(end))
+        name, order = table_name(table), "DESC" if reverse else "ASC"
+        sql = f'SELECT key, value FROM "{name}" WHERE key>=? AND key<? ORDER BY key {order} LIMIT ?'
+        left = limit if limit is not None else -1
+        while left != 0:
+            wanted = _CHUNK if left < 0 else min(left, _CHUNK)
+            rows = self._rows(sql, (low, high, wanted))
+            for key, value in rows:
+                yield unpack(key), decode(value)
+            if len(rows) < wanted:
+                return
+            left = left - len(rows) if left > 0 else left
+            last = rows[-1][0]
+            low, high = (low, last) if reverse else (last + b"\x00", high)
+
+    def read(self, log: str, offset: int, limit: int) -> list[Entry]:
+        """See ``core.store.View``."""
+        sql = f"SELECT offset, time_ms, value FROM {log_table(log)} WHERE log=? AND offset>=? ORDER BY offset LIMIT ?"
+        return [Entry(at, time_ms, decode(value)) for at, time_ms, value in self._rows(sql, (log, offset, limit))]
+
+    def bounds(self, log: str) -> Bounds:
+        """See ``core.store.View``."""
+        head = self._head(log)
+        return Bounds(head.first, head.next)
+
+    def _head(self, log: str) -> Head:
+        rows = self._rows("SELECT first, next, last_ms FROM log_heads WHERE log=?", (log,))
+        return Head(*rows[0]) if rows else Head(0, 0, 0)
+
+
+class SqliteTx(SqliteView):
+    """A transaction. ``settle`` writes the logs' heads at the end of each function, ``forget`` drops them."""
+
+    def __init__(self, connection: apsw.Connection, now_ms: int) -> None:
+        super().__init__(connection, now_ms)
+        self._settled: dict[str, Head] = {}
+        self._heads: dict[str, Head] = {}
+        self._names: set[str] = set()
+        self.expired = False  # set by another thread when the function has used up its time
+
+    def _execute(self, create: str, sql: str, bindings: tuple[Any, ...]) -> None:
+        if self.expired:
+            raise Unavailable("slow", "The operation took too long and was given up.")
+        try:
+            self._connection.execute(sql, bindings)
+        except apsw.SQLError as error:
+            if not _is_missing(error):
+                raise
+            self._connection.execute(create)
+            self._connection.execute(sql, bindings)
+
+    def put(self, table: str, key: Key, value: Value) -> None:
+        """See ``core.store.Tx``."""
+        name = table_name(table)
+        self._execute(
+            f'CREATE TABLE IF NOT EXISTS "{name}" (key BLOB PRIMARY KEY, value) WITHOUT ROWID',
+            f'INSERT INTO "{name}" (key, value) VALUES (?, ?) ON CONFLICT (key) DO UPDATE SET value=excluded.value',
+            (pack(key), encode(value)),
+        )
+
+    def delete(self, table: str, key: Key) -> None:
+        """See ``core.store.Tx``."""
+        self._rows(f'DELETE FROM "{table_name(table)}" WHERE key=?', (pack(key),))
+
+    def append(self, log: str, value: Value) -> int:
+        """See ``core.store.Tx``."""
+        head = self._own_head(log)
+        offset, time_ms = head.next, max(head.last_ms, self._now_ms)
+        name = log_table(log)
+        self._execute(
+            f"CREATE TABLE IF NOT EXISTS {name} (log TEXT, offset INTEGER, time_ms INTEGER, value, "
+            "PRIMARY KEY (log, offset)) WITHOUT ROWID",
+            f"INSERT INTO {name} (log, offset, time_ms, value) VALUES (?, ?, ?, ?)",
+            (log, offset, time_ms, encode(value)),
+        )
+        head.next, head.last_ms = offset + 1, time_ms
+        self._names.add(log)
+        return offset
+
+    def trim(self, log: str, before: int) -> None:
+        """See ``core.store.Tx``."""
+        head = self._own_head(log)
+        if before > head.first:
+            head.first = min(before, head.next)
+            self._rows(f"DELETE FROM {log_table(log)} WHERE log=? AND offset<?", (log, head.first))
+
+    def on_commit(self, name: str) -> None:
+        """See ``core.store.Tx``."""
+        self._names.add(name)
+
+    def _own_head(self, log: str) -> Head:
+        head = self._heads.get(log)
+        if head is None:
+            known = self._head(log)
+            head = self._heads[log] = Head(known.first, known.next, known.last_ms)
+        return head
+
+    def _head(self, log: str) -> Head:
+        head = self._heads.get(log) or self._settled.get(log)
+        return head if head is not None else super()._head(log)
+
+    def settle(self) -> set[str]:
+        """The function succeeded: write its heads, and return the names to wake."""
+        for log, head in self._heads.items():
+            self._connection.execute(
+                "INSERT INTO log_heads (log, first, next, last_ms) VALUES (?, ?, ?, ?) ON CONFLICT (log) "
+                "DO UPDATE SET first=excluded.first, next=excluded.next, last_ms=excluded.last_ms",
+                (log, head.first, head.next, head.last_ms),
+            )
+        self._settled.update(self._heads)
+        names = self._names
+        self._heads, self._names = {}, set()
+        return names
+
+    def forget(self) -> None:
+        """The function failed: what it did to heads and names never happened."""
+        self._heads, self._names = {}, set()

@@ -1,0 +1,112 @@
+"""The embedded engine of the store port: one SQLite database in WAL mode (see ``core.store``)."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Concatenate, ParamSpec, TypeVar
+
+import apsw
+
+from sluiceway.config import StoreSettings
+from sluiceway.core.clock import Clock
+from sluiceway.core.store import Tx, View
+from sluiceway.core.wakeups import Wakeups
+from sluiceway.engines.sqlite.files import STORAGE_ERRORS, connect, in_words, migrate
+from sluiceway.engines.sqlite.rows import SqliteView
+from sluiceway.engines.sqlite.writer import Job, StoreStats, Writer
+from sluiceway.errors import Unavailable
+
+log = logging.getLogger(__name__)
+
+P = ParamSpec("P")
+T = TypeVar("T")
+_TICK_S = 0.25  # how often the housekeeping thread looks
+
+
+class SqliteStore:
+    """Made by ``open_store``. Views run on the caller's thread: they are short, and reads don't wait."""
+
+    def __init__(self, path: Path, limits: StoreSettings, clock: Clock, wakeups: Wakeups) -> None:
+        self._limits = limits
+        self._clock = clock
+        self._path = path
+        self._writer = Writer(path, limits, clock, wakeups.notify)
+        self._reader = connect(path, limits)
+        self._ending = threading.Event()
+        self._keeper = threading.Thread(target=self._keep, name="store-keeper", daemon=True)
+        self._keeper.start()
+        self.stats: StoreStats = self._writer.stats
+
+    async def commit(self, fn: Callable[Concatenate[Tx, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """See ``core.store.Store``."""
+        answer: asyncio.Future[T] = asyncio.get_running_loop().create_future()
+        name = getattr(fn, "__qualname__", repr(fn))
+        self._writer.submit(Job(lambda tx: fn(tx, *args, **kwargs), name, answer))
+        return await answer
+
+    async def view(self, fn: Callable[Concatenate[View, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """See ``core.store.Store``."""
+        reader = self._reader
+        try:
+            reader.execute("BEGIN")
+            try:
+                return fn(SqliteView(reader, self._clock.now_ms()), *args, **kwargs)
+            finally:
+                reader.execute("ROLLBACK")
+        except STORAGE_ERRORS as error:
+            log.error("reading failed: %s", in_words(error))
+            raise Unavailable("store", in_words(error)) from None
+
+    def problem(self) -> str | None:
+        """See ``core.store.Store``."""
+        return self._writer.trouble
+
+    async def close(self) -> None:
+        """See ``core.store.Store``."""
+        await asyncio.to_thread(self._writer.close)
+        self._ending.set()
+        await asyncio.to_thread(self._keeper.join)
+        self._reader.close()
+
+    def _keep(self) -> None:
+        """Checkpoints beside the writer, and its time limit."""
+        connection = connect(self._path, self._limits)
+        wal = self._path.with_name(self._path.name + "-wal")
+        high = self._limits.checkpoint_pages * self._limits.page_bytes
+        while not self._ending.wait(_TICK_S):
+            self._writer.interrupt_late()
+            try:
+                if wal.stat().st_size > high:
+                    connection.execute("PRAGMA wal_checkpoint(PASSIVE)")
+            except (apsw.Error, OSError) as error:
+                # The writer meets the same disk and says so to its callers; here the next tick tries again.
+                log.warning("checkpoint failed: %s", error)
+        try:
+            connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        except apsw.Error as error:
+            log.warning("the last checkpoint failed, the next start repeats it: %s", error)
+        connection.close()
+
+
+async def open_store(path: Path, limits: StoreSettings, clock: Clock, wakeups: Wakeups) -> SqliteStore:
+    """Open or create the database at ``path``.
+
+    Raises ``Unavailable("schema")`` for a newer schema, ``Unavailable("store")`` if it can't be used.
+    """
+    try:
+        await asyncio.to_thread(_prepare, path, limits)
+    except STORAGE_ERRORS as error:
+        raise Unavailable("store", f"{path}: {in_words(error)}") from None
+    return SqliteStore(path, limits, clock, wakeups)
+
+
+def _prepare(path: Path, limits: StoreSettings) -> None:
+    connection = connect(path, limits, writer=True)
+    try:
+        migrate(connection)
+    finally:
+        connection.close()

@@ -1,0 +1,256 @@
+"""The one writer: a thread that runs waiting transaction functions in groups and commits each group once.
+
+Life of a function: *waiting* in the queue, *running* under a savepoint of its own, then *durable* (answered
+with its result) or *failed* (answered with its exception; its savepoint is rolled back and the group goes on).
+When the disk fails, the whole group is answered with ``Unavailable`` and the writer is *troubled*: it refuses
+new functions and tries once in a while to make a probe row durable; when that works it goes on.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import apsw
+
+from sluiceway.config import StoreSettings
+from sluiceway.core.clock import Clock
+from sluiceway.engines.sqlite.files import CORRUPTION, STORAGE_ERRORS, connect, in_words
+from sluiceway.engines.sqlite.rows import SqliteTx
+from sluiceway.errors import Throttled, Unavailable
+
+log = logging.getLogger(__name__)
+
+_RECOVERY_S = 1.0
+
+
+@dataclass(slots=True)
+class Job:
+    """One transaction function and what came of it."""
+
+    run: Callable[[SqliteTx], Any]
+    name: str
+    answer: asyncio.Future[Any]
+    result: Any = None
+    error: BaseException | None = None
+
+
+@dataclass(slots=True)
+class StoreStats:
+    """Counts since the start."""
+
+    commits: int = 0
+    functions: int = 0
+    failed: int = 0
+    commit_s: float = 0.0
+    group_last: int = 0
+    waiting: Callable[[], int] = field(default=lambda: 0)
+
+
+class Writer:
+    """``notify(names)`` is called on the event loop after a group is durable."""
+
+    def __init__(
+        self, path: Path, limits: StoreSettings, clock: Clock, notify: Callable[[Iterable[str]], None]
+    ) -> None:
+        self._path = path
+        self._limits = limits
+        self._clock = clock
+        self._notify = notify
+        self._loop = asyncio.get_running_loop()
+        self._jobs: deque[Job] = deque()
+        self._ready = threading.Condition()
+        self._closing = False
+        self._current: tuple[SqliteTx, float, str] | None = None
+        self._connection = connect(path, limits, writer=True)
+        self.stats = StoreStats(waiting=lambda: len(self._jobs))
+        self.trouble: str | None = None
+        self._damaged = False
+        self._thread = threading.Thread(target=self._work, name="store-writer", daemon=True)
+        self._thread.start()
+
+    def submit(self, job: Job) -> None:
+        """Queue a function. Raises ``Throttled("store")``, ``Unavailable("store")``."""
+        with self._ready:
+            if self._closing:
+                raise Unavailable("store", "The server is stopping.")
+            if self.trouble is not None:
+                raise Unavailable("store", self.trouble)
+            if len(self._jobs) >= self._limits.queue_max:
+                raise Throttled("store", "Too many changes are waiting to be written; try again later.")
+            self._jobs.append(job)
+            self._ready.notify()
+
+    def close(self) -> None:
+        """Run what was accepted, then end the thread. Blocks."""
+        with self._ready:
+            self._closing = True
+            self._ready.notify()
+        self._thread.join()
+
+    def interrupt_late(self) -> None:
+        """Called by another thread now and then: stop a function that has used up its time."""
+        current = self._current
+        if current is not None and time.monotonic() - current[1] > self._limits.function_limit_ms / 1000:
+            current[0].expired = True
+            self._connection.interrupt()
+            log.error("transaction function %s is over its time limit and was interrupted", current[2])
+
+    def _work(self) -> None:
+        while True:
+            with self._ready:
+                while not self._jobs and not self._closing and self.trouble is None:
+                    self._ready.wait()
+                if self.trouble is not None and not self._closing:
+                    self._ready.wait(_RECOVERY_S)
+                group = [self._jobs.popleft() for _ in range(min(len(self._jobs), self._limits.group_max))]
+            if self.trouble is not None:
+                self._refuse(group)
+                if not self._closing:
+                    self._recover()
+            elif group:
+                self._run(group)
+            if self._closing and not self._jobs:
+                self._connection.close()
+                return
+
+    def _run(self, group: list[Job]) -> None:
+        try:
+            names = self._commit(group)
+        except STORAGE_ERRORS as error:
+            self._in_trouble(error)
+            self._refuse(group)
+            return
+        except apsw.Error:
+            log.exception("the store's writer failed")
+            self._roll_back()
+            self._refuse(group)
+            return
+        if names is None:
+            self._one_by_one(group)
+            return
+        self._answer(group, names)
+
+    def _commit(self, group: list[Job]) -> set[str] | None:
+        """Run and commit ``group``; the names to wake, or None if SQLite dropped the whole transaction."""
+        connection = self._connection
+        connection.execute("BEGIN IMMEDIATE")
+        tx = SqliteTx(connection, self._clock.now_ms())
+        names: set[str] = set()
+        for job in group:
+            self._attempt(tx, job, names)
+            if not connection.in_transaction:
+                return None
+        began = time.perf_counter()
+        connection.execute("COMMIT")
+        self.stats.commit_s += time.perf_counter() - began
+        self.stats.commits += 1
+        self.stats.functions += len(group)
+        self.stats.group_last = len(group)
+        return names
+
+    def _attempt(self, tx: SqliteTx, job: Job, names: set[str]) -> None:
+        self._connection.execute("SAVEPOINT one")
+        began = time.monotonic()
+        tx.expired = False
+        self._current = (tx, began, job.name)
+        job.result, job.error = None, None
+        try:
+            job.result = job.run(tx)
+            names |= tx.settle()
+        except STORAGE_ERRORS:
+            raise
+        except apsw.InterruptError:
+            job.error = Unavailable("slow", "The operation took too long and was given up.")
+        except Exception as error:  # noqa: BLE001 (it is the caller's, who awaits it)
+            job.error = error
+        finally:
+            self._current = None
+        if job.error is not None:
+            tx.forget()
+            self.stats.failed += 1
+            if not self._connection.in_transaction:
+                return
+            self._connection.execute("ROLLBACK TO one")
+        self._connection.execute("RELEASE one")
+        took_ms = (time.monotonic() - began) * 1000
+        if took_ms > self._limits.function_warn_ms:
+            log.warning("transaction function %s took %.0f ms; all other writers waited", job.name, took_ms)
+
+    def _one_by_one(self, group: list[Job]) -> None:
+        """An interrupted function took the others' transaction with it: they run again, it does not."""
+        self._roll_back()
+        innocent = [job for job in group if job.error is None or not _is_interruption(job.error)]
+        self._answer([job for job in group if job not in innocent], set())
+        for job in innocent:
+            self._run([job])
+
+    def _roll_back(self) -> None:
+        if self._connection.in_transaction:
+            try:
+                self._connection.execute("ROLLBACK")
+            except apsw.Error:
+                log.exception("rolling back failed")
+
+    def _in_trouble(self, error: apsw.Error) -> None:
+        self._roll_back()
+        self._damaged = isinstance(error, CORRUPTION)
+        self.trouble = in_words(error)
+        log.error("%s", self.trouble)
+
+    def _recover(self) -> None:
+        """Try to make a probe durable on a fresh connection and a fresh write-ahead log.
+
+        After a failed fsync the kernel may call lost pages clean, and SQLite would append to a log with a
+        hole in it. So the old log is checkpointed into the database and cut off first.
+        """
+        if self._damaged:
+            return
+        try:
+            self._connection.close()
+            self._connection = connect(self._path, self._limits, writer=True)
+            busy = self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()[0][0]
+            if busy:
+                return
+            probe = "INSERT OR REPLACE INTO schema_probe (id, written_ms) VALUES (1, ?)"
+            self._connection.execute(probe, (self._clock.now_ms(),))
+        except apsw.Error as error:
+            self._damaged = isinstance(error, CORRUPTION)
+            self.trouble = in_words(error)
+            return
+        log.warning("the disk works again; writing goes on")
+        self.trouble = None
+
+    def _refuse(self, group: list[Job]) -> None:
+        for job in group:
+            job.error = Unavailable("store", self.trouble or "The change could not be made durable.")
+        self._answer(group, set())
+
+    def _answer(self, group: list[Job], names: set[str]) -> None:
+        if group:
+            try:
+                self._loop.call_soon_threadsafe(self._deliver, group, names)
+            except RuntimeError:  # the loop is closed: nobody waits any more
+                log.warning("%d answers of the store came after the end", len(group))
+
+    def _deliver(self, group: list[Job], names: set[str]) -> None:
+        for job in group:
+            if job.answer.done():
+                continue
+            if job.error is not None:
+                job.answer.set_exception(job.error)
+            else:
+                job.answer.set_result(job.result)
+        if names:
+            self._notify(names)
+
+
+def _is_interruption(error: BaseException) -> bool:
+    return isinstance(error, Unavailable) and error.kind == "slow"
