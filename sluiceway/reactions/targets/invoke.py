@@ -8,6 +8,7 @@ try. ``options`` may name destinations: {"on_success": ARN, "on_failure": ARN}.
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any, Final, Protocol
@@ -18,6 +19,8 @@ from sluiceway.core.reaction import Letter, Reaction, RetryPolicy
 from sluiceway.core.store import Entry, Store, Tx
 from sluiceway.errors import DomainError, NotFound, Throttled, Unavailable
 from sluiceway.reactions.target import Attempt, Delivered, DeliveryFailed, OutwardTarget
+
+log = logging.getLogger(__name__)
 
 _MINUTE_MS: Final = 60_000
 #: What a function's reaction has unless its owner set something else (PutFunctionEventInvokeConfig).
@@ -78,8 +81,8 @@ class InvokeTarget(OutwardTarget):
         condition: str,
         outcome: Invocation | None,
     ) -> None:
-        """Send the outcome to a destination, if there is one. One that can't be reached is only logged by
-        the failure it raises: the function itself has run."""
+        """Send the outcome to a destination, if there is one. A destination that refuses is logged only: the
+        function has run, and must not run again for it."""
         target_arn = reaction.target.options.get(option)
         if not target_arn:
             return
@@ -88,7 +91,7 @@ class InvokeTarget(OutwardTarget):
         try:
             await self._store.commit(self._destinations.send, target_arn, function_arn, document)
         except DomainError as error:
-            raise DeliveryFailed(f"The destination {target_arn} refused the outcome: {error.message}") from None
+            log.warning("the destination %s of %s refused an outcome: %s", target_arn, function_arn, error.message)
 
     def letter(self, reaction: Reaction, entry: Entry, reason: str) -> Letter:
         """As Lambda sends to a function's dead-letter queue ("Adding a dead-letter queue")."""

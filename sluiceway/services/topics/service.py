@@ -7,7 +7,7 @@ subscriptions goes through a log and a reaction of its own, as it must survive a
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -16,7 +16,7 @@ from sluiceway.core.clock import new_id, new_token
 from sluiceway.core.identity import Scope
 from sluiceway.core.reaction import Reaction, RetryPolicy, Target
 from sluiceway.core.store import Tx, View
-from sluiceway.errors import AlreadyExists, Invalid, NotFound, Throttled
+from sluiceway.errors import AlreadyExists, DomainError, Invalid, NotFound, Throttled, TooLarge
 from sluiceway.services.reactions import Reactions
 from sluiceway.services.topics import attributes as rules
 from sluiceway.services.topics import publishing, subscribing
@@ -182,6 +182,26 @@ class Topics:
     def post(self, tx: Tx, name: str, publication: Publication) -> Published:
         """``publish`` with a FIFO topic's sequence number."""
         return publishing.append(tx, self.get(tx, name), publication, self._limits)
+
+    def post_batch(self, tx: Tx, name: str, publications: Sequence[Publication]) -> Sequence[Published | DomainError]:
+        """Append several messages; each is accepted or refused by itself.
+
+        Raises ``NotFound("topic")``, ``Invalid("batch_empty")``, ``TooLarge("batch" | "batch_count")``.
+        """
+        topic = self.get(tx, name)
+        if not publications:
+            raise Invalid("batch_empty", "The batch request doesn't contain any entries.")
+        if len(publications) > self._limits.batch_max:
+            raise TooLarge("batch_count", "The batch request contains more entries than permissible.")
+        if sum(publishing.size_of(one) for one in publications) > self._limits.message_bytes_max:
+            raise TooLarge("batch", "The length of all the batch messages put together is more than the limit.")
+        results: list[Published | DomainError] = []
+        for publication in publications:
+            try:
+                results.append(publishing.append(tx, topic, publication, self._limits))
+            except DomainError as error:  # raised before anything of it was written
+                results.append(error)
+        return results
 
     def text_message(self, tx: Tx, phone: str, text: str) -> str:
         """Send a text message to a phone without a topic; its id. Raises ``Invalid("endpoint" | "message")``."""
