@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import replace
 
 from sluiceway.config import SecuritySettings
@@ -110,10 +110,12 @@ class Roles:
         """Raises ``NotFound("policy")``."""
         save(tx, ROLES, (name,), holders.without_attached(self.get(tx, name), arn))
 
-    def set_tags(self, tx: Tx, name: str, tags: dict[str, str]) -> None:
-        """Replace the role's tags."""
+    def retag(self, tx: Tx, name: str, add: dict[str, str], drop: Collection[str] = ()) -> None:
+        """Set some tags and remove others. Raises ``NotFound("role")``, ``Invalid("tags")``, ``Conflict("limit")``."""
+        role = self.get(tx, name)
+        tags = {**{key: value for key, value in role.tags.items() if key not in drop}, **add}
         holders.check_tags(tags, self._limits.tags_max)
-        save(tx, ROLES, (name,), replace(self.get(tx, name), tags=tags_of(tags)))
+        save(tx, ROLES, (name,), replace(role, tags=tags))
 
     def _check(self, trust: str, session_s_max: int) -> None:
         if len("".join(trust.split())) > self._limits.trust_bytes_max:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import replace
 from secrets import token_hex
 
@@ -88,10 +88,12 @@ class Users:
         """Raises ``NotFound("policy")``."""
         save(tx, USERS, (name,), holders.without_attached(self.get(tx, name), arn))
 
-    def set_tags(self, tx: Tx, name: str, tags: dict[str, str]) -> None:
-        """Replace the user's tags."""
+    def retag(self, tx: Tx, name: str, add: dict[str, str], drop: Collection[str] = ()) -> None:
+        """Set some tags and remove others. Raises ``NotFound("user")``, ``Invalid("tags")``, ``Conflict("limit")``."""
+        user = self.get(tx, name)
+        tags = {**{key: value for key, value in user.tags.items() if key not in drop}, **add}
         holders.check_tags(tags, self._limits.tags_max)
-        save(tx, USERS, (name,), replace(self.get(tx, name), tags=tags_of(tags)))
+        save(tx, USERS, (name,), replace(user, tags=tags))
 
     def create_key(self, tx: Tx, name: str) -> tuple[AccessKey, str]:
         """A new key and its secret, which is never shown again.
