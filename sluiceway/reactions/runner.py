@@ -130,8 +130,10 @@ class Runner:
         return self.dirty or (self._more and self._room() > 0)
 
     def _free(self) -> int:
-        limit = 1 if self.armed.reaction.ordered else max(1, self.armed.reaction.concurrency)
-        return limit - len(self._tasks)
+        """Deliveries that may begin now. In order, nothing begins before the last outcome is recorded."""
+        if self.armed.reaction.ordered:
+            return 1 - len(self._tasks) - len(self._finished)
+        return max(1, self.armed.reaction.concurrency) - len(self._tasks)
 
     def _room(self) -> int:
         """Events that may be read ahead now."""
