@@ -10,7 +10,7 @@ import hmac
 import logging
 from collections.abc import Callable
 from datetime import UTC, datetime
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 from sluiceway.config import HttpSettings
 from sluiceway.core.clock import Clock
@@ -34,6 +34,9 @@ from sluiceway.errors import (
 )
 
 log = logging.getLogger(__name__)
+
+#: Values of aws:PrincipalType that are not the kind's own name.
+_PRINCIPAL_TYPES: Final = {"root": "Account", "role": "AssumedRole"}
 
 
 class Authorize(Protocol):
@@ -159,7 +162,7 @@ def conditions_of(request: Request, principal: Principal, now_ms: int) -> dict[s
         "aws:EpochTime": [str(now_ms // 1000)],
         "aws:PrincipalArn": [principal.arn],
         "aws:PrincipalAccount": [principal.account],
-        "aws:PrincipalType": [principal.kind.capitalize()],
+        "aws:PrincipalType": [_PRINCIPAL_TYPES.get(principal.kind, principal.kind.capitalize())],
         "aws:UserAgent": [request.headers.get("user-agent")],
     }
     if principal.kind in ("user", "root"):
@@ -207,6 +210,8 @@ def _unauthenticated_code(kind: str, service: str) -> tuple[str, int | None]:
         return ("UnrecognizedClientException" if json_style else "InvalidClientTokenId"), 400 if json_style else 403
     if kind in ("malformed", "scope"):
         return ("IncompleteSignatureException" if json_style else "IncompleteSignature"), 400
+    if kind == "token_expired":
+        return ("ExpiredTokenException" if json_style else "ExpiredToken"), 400 if json_style else 403
     if kind == "token":
         return ("UnrecognizedClientException" if json_style else "InvalidClientTokenId"), 403
     return ("InvalidSignatureException" if json_style else "SignatureDoesNotMatch"), 400 if json_style else 403

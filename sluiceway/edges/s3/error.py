@@ -80,6 +80,7 @@ ERRORS: Final[Mapping[tuple[type[DomainError], str], tuple[str, int]]] = {
     (Unauthenticated, "malformed_query"): ("AuthorizationQueryParametersError", 400),
     (Unauthenticated, "scope"): ("AuthorizationHeaderMalformed", 400),
     (Unauthenticated, "token"): ("InvalidToken", 400),
+    (Unauthenticated, "token_expired"): ("ExpiredToken", 400),
     (Unauthenticated, "*"): ("AccessDenied", 403),
     (Throttled, "*"): ("SlowDown", 503),
     (Unavailable, "*"): ("ServiceUnavailable", 503),
