@@ -1,0 +1,203 @@
+"""JSON documents by the model: readers and writers, made once per shape."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import orjson
+from botocore.model import ListShape, MapShape, Shape, StructureShape
+
+from sluiceway.edges.aws.codecs import scalars
+from sluiceway.edges.aws.codecs.scalars import wrong
+from sluiceway.errors import Invalid
+
+Reader = Callable[[Any], Any]
+Writer = Callable[[Any], Any]
+
+
+def loads(body: bytes) -> Any:
+    """Parse a body; an empty one is {}. Raises ``Invalid("serialization")``."""
+    if not body:
+        return {}
+    try:
+        return orjson.loads(body)
+    except (orjson.JSONDecodeError, RecursionError):
+        raise wrong("The request's body is not valid JSON.") from None
+
+
+def dumps(value: Any) -> bytes:
+    """A document's bytes."""
+    return orjson.dumps(value)
+
+
+def missing(name: str) -> Invalid:
+    """The error for a required member that is not there."""
+    spelled = name[:1].lower() + name[1:]
+    return Invalid(
+        "validation",
+        f"1 validation error detected: Value null at '{spelled}' failed to satisfy constraint: Member must not be null",
+    )
+
+
+class JsonReaders:
+    """Makes readers; recursive shapes refer to themselves."""
+
+    def __init__(self) -> None:
+        self._structures: dict[str, Reader] = {}
+
+    def reader(self, shape: Shape) -> Reader:
+        """JSON value -> typed value."""
+        if isinstance(shape, StructureShape):
+            return self._structure(shape)
+        if isinstance(shape, ListShape):
+            return self._list(shape)
+        if isinstance(shape, MapShape):
+            return self._map(shape)
+        return _SCALAR_READERS.get(shape.type_name, _text)
+
+    def _structure(self, shape: StructureShape) -> Reader:
+        if shape.is_document_type:
+            return lambda value: value
+        known = self._structures.get(shape.name)
+        if known is not None:
+            return known
+        made: list[Reader] = []
+        self._structures[shape.name] = lambda value: made[0](value)
+        made.append(self._members(shape))
+        self._structures[shape.name] = made[0]
+        return made[0]
+
+    def _members(self, shape: StructureShape) -> Reader:
+        fields = {
+            member.serialization.get("name", name): (name, self.reader(member))
+            for name, member in shape.members.items()
+        }
+        required = tuple(shape.required_members)
+
+        def read(value: Any) -> dict[str, Any]:
+            if not isinstance(value, dict):
+                raise wrong(f"{shape.name} must be a JSON object.")
+            result = {}
+            for key, item in value.items():
+                field = fields.get(key)
+                if field is not None and item is not None:
+                    result[field[0]] = field[1](item)
+            for name in required:
+                if name not in result:
+                    raise missing(name)
+            return result
+
+        return read
+
+    def _list(self, shape: ListShape) -> Reader:
+        member = self.reader(shape.member)
+
+        def read(value: Any) -> list[Any]:
+            if not isinstance(value, list):
+                raise wrong(f"{shape.name} must be a JSON array.")
+            return [member(item) for item in value if item is not None]
+
+        return read
+
+    def _map(self, shape: MapShape) -> Reader:
+        member = self.reader(shape.value)
+
+        def read(value: Any) -> dict[str, Any]:
+            if not isinstance(value, dict):
+                raise wrong(f"{shape.name} must be a JSON object.")
+            return {key: member(item) for key, item in value.items() if item is not None}
+
+        return read
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str):
+        raise wrong("A value that must be text is none.")
+    return value
+
+
+def _int(value: Any) -> int:
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise wrong("A value that must be an integer is none.")
+    return value
+
+
+def _float(value: Any) -> float:
+    if isinstance(value, str):
+        return scalars.text_to_float(value)
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise wrong("A value that must be a number is none.")
+    return float(value)
+
+
+def _bool(value: Any) -> bool:
+    if not isinstance(value, bool):
+        raise wrong("A value that must be true or false is neither.")
+    return value
+
+
+_SCALAR_READERS = {
+    "blob": scalars.text_to_bytes,
+    "boolean": _bool,
+    "double": _float,
+    "float": _float,
+    "integer": _int,
+    "long": _int,
+    "timestamp": scalars.number_to_time,
+}
+
+
+class JsonWriters:
+    """Makes writers; recursive shapes refer to themselves."""
+
+    def __init__(self) -> None:
+        self._structures: dict[str, Writer] = {}
+
+    def writer(self, shape: Shape) -> Writer:
+        """Typed value -> JSON value."""
+        if isinstance(shape, StructureShape):
+            return self._structure(shape)
+        if isinstance(shape, ListShape):
+            member = self.writer(shape.member)
+            return lambda value: [member(item) for item in value]
+        if isinstance(shape, MapShape):
+            item_writer = self.writer(shape.value)
+            return lambda value: {key: item_writer(item) for key, item in value.items() if item is not None}
+        if shape.type_name == "timestamp":
+            form = shape.serialization.get("timestampFormat", "unixTimestamp")
+            return scalars.time_to_number if form == "unixTimestamp" else scalars.time_writer(form)
+        if shape.type_name == "blob":
+            return scalars.bytes_to_text
+        return lambda value: value
+
+    def _structure(self, shape: StructureShape) -> Writer:
+        if shape.is_document_type:
+            return lambda value: value
+        known = self._structures.get(shape.name)
+        if known is not None:
+            return known
+        made: list[Writer] = []
+        self._structures[shape.name] = lambda value: made[0](value)
+        made.append(self.members(shape, tuple(shape.members)))
+        self._structures[shape.name] = made[0]
+        return made[0]
+
+    def members(self, shape: StructureShape, names: tuple[str, ...]) -> Writer:
+        """A writer of some of a structure's members."""
+        fields = {
+            name: (shape.members[name].serialization.get("name", name), self.writer(shape.members[name]))
+            for name in names
+        }
+
+        def write(value: Any) -> dict[str, Any]:
+            result = {}
+            for name, item in value.items():
+                field = fields.get(name)
+                if field is not None and item is not None:
+                    result[field[0]] = field[1](item)
+            return result
+
+        return write
