@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from collections.abc import Sequence
 from urllib.parse import quote, urlencode
-
-import aiohttp
 
 from sluiceway.config import DeliverySettings
 from sluiceway.core.clock import Clock
@@ -39,12 +38,15 @@ class Texter:
             return
         sender = "MessagingServiceSid" if settings.twilio_from.startswith("MG") else "From"
         form = urlencode({"To": to, sender: settings.twilio_from, "Body": text})
+        secret = f"{settings.twilio_account_sid}:{settings.twilio_auth_token.get_secret_value()}"
         account = quote(settings.twilio_account_sid, safe="")
         status, answer = await self._web.post(
             f"{settings.twilio_url.rstrip('/')}/2010-04-01/Accounts/{account}/Messages.json",
             form.encode(),
-            {"Content-Type": "application/x-www-form-urlencoded"},
-            aiohttp.BasicAuth(settings.twilio_account_sid, settings.twilio_auth_token.get_secret_value()),
+            {
+                "Content-Type": "application/x-www-form-urlencoded",
+                "Authorization": "Basic " + base64.b64encode(secret.encode()).decode(),
+            },
         )
         if not 200 <= status < 300:
             # A refused message stays refused; a wrong account (401, 403) can be mended by the operator.

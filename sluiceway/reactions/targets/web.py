@@ -21,19 +21,19 @@ class Web:
         self._guarded = guarded
         self._session: aiohttp.ClientSession | None = None
 
-    async def post(
-        self, url: str, body: bytes, headers: Mapping[str, str], auth: aiohttp.BasicAuth | None = None
-    ) -> tuple[int, bytes]:
+    async def post(self, url: str, body: bytes, headers: Mapping[str, str]) -> tuple[int, bytes]:
         """Status and the beginning of the answer. Raises ``DeliveryFailed`` if there is no answer in time,
         permanently if the address may not be reached."""
         host = urlsplit(url).hostname or ""
         try:
             if self._guarded:
                 check_literal(host)
-            async with self._open().post(url, data=body, headers=headers, auth=auth, allow_redirects=False) as response:
+            async with self._open().post(url, data=body, headers=headers, allow_redirects=False) as response:
                 return response.status, await response.content.read(self._settings.answer_bytes_max)
         except Refused as error:
             raise DeliveryFailed(f"The endpoint may not be reached: {error}.", permanent=True) from None
+        except aiohttp.InvalidURL as error:
+            raise DeliveryFailed(f"The endpoint may not be reached: {_words(error)}", permanent=True) from None
         except TimeoutError:
             raise DeliveryFailed(f"{host} did not answer within {self._settings.http_s:g} seconds.") from None
         except (aiohttp.ClientError, OSError, ValueError) as error:
