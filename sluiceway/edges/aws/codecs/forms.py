@@ -84,6 +84,7 @@ class FormReaders:
     def _members(self, shape: StructureShape) -> Reader:
         fields = [(name, _names(name, member), self.reader(member)) for name, member in shape.members.items()]
         required = frozenset(shape.required_members)
+        empty = {name: empty_of(member) for name, member in shape.members.items()}
 
         def read(branch: Branch) -> dict[str, Any]:
             result = {}
@@ -95,7 +96,7 @@ class FormReaders:
                         break
                 else:
                     if name in required:
-                        raise missing(name)
+                        result[name] = empty[name](name)
             return result
 
         return read
@@ -127,6 +128,19 @@ class FormReaders:
             return result
 
         return read
+
+
+def empty_of(member: Shape) -> Callable[[str], Any]:
+    """What stands for a required member that is not there: forms and flattened XML can't write an empty list."""
+    if isinstance(member, ListShape):
+        return lambda name: []
+    if isinstance(member, MapShape):
+        return lambda name: {}
+
+    def refuse(name: str) -> Any:
+        raise missing(name)
+
+    return refuse
 
 
 def _names(name: str, member: Shape) -> tuple[str, ...]:

@@ -11,7 +11,7 @@ from xml.parsers import expat
 from botocore.model import ListShape, MapShape, Shape, StructureShape
 
 from sluiceway.edges.aws.codecs import scalars
-from sluiceway.edges.aws.codecs.jsons import missing
+from sluiceway.edges.aws.codecs.forms import empty_of
 from sluiceway.errors import Invalid
 
 DEPTH_MAX: Final = 64
@@ -119,7 +119,7 @@ class XmlReaders:
                 elements[wire] = (name, self._entry(member), True)
             else:
                 elements[wire] = (name, self.reader(member), False)
-        required = tuple(name for name in shape.required_members if name in names)
+        required = tuple((name, empty_of(shape.members[name])) for name in shape.required_members if name in names)
 
         def read(node: Node) -> dict[str, Any]:
             result: dict[str, Any] = {}
@@ -138,9 +138,9 @@ class XmlReaders:
                     result.setdefault(name, {})[value.key] = value.value
                 else:
                     result.setdefault(name, []).append(value)
-            for name in required:
+            for name, empty in required:
                 if name not in result:
-                    raise missing(name)
+                    result[name] = empty(name)
             return result
 
         return read
