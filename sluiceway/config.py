@@ -177,6 +177,22 @@ class DeliverySettings(BaseModel):
     outbox_max: int = Field(10_000, description="Mails and text messages kept in the outbox; older ones are dropped.")
 
 
+class SecretSettings(BaseModel):
+    """Secrets, parameters and encryption keys. Limits without another reason are the AWS services' own quotas."""
+
+    secret_bytes_max: int = Field(65_536, description="Bytes of a secret's value.")
+    secrets_max: int = Field(10_000, description="Secrets of the account; AWS allows 500,000.")
+    versions_max: int = Field(100, description="Versions kept of a secret or parameter; the oldest goes first.")
+    parameter_bytes_max: int = Field(4096, description="Bytes of a standard parameter's value.")
+    advanced_bytes_max: int = Field(8192, description="Bytes of an advanced parameter's value.")
+    parameters_max: int = Field(10_000, description="Parameters of the account.")
+    keys_max: int = Field(1000, description="Encryption keys of the account; AWS allows 100,000.")
+    plaintext_bytes_max: int = Field(4096, description="Bytes that a key encrypts directly.")
+    policy_bytes_max: int = Field(20_480, description="Characters of a secret's resource policy.")
+    key_policy_bytes_max: int = Field(32_768, description="Bytes of a key's policy.")
+    tags_max: int = Field(50, description="Tags of a secret, parameter or key.")
+
+
 class Settings(BaseSettings):
     """Everything an operator can set."""
 
@@ -192,6 +208,7 @@ class Settings(BaseSettings):
     http: HttpSettings = Field(default_factory=HttpSettings)
     store: StoreSettings = Field(default_factory=StoreSettings)
     security: SecuritySettings = Field(default_factory=SecuritySettings)
+    secrets: SecretSettings = Field(default_factory=SecretSettings)
     objects: ObjectSettings = Field(default_factory=ObjectSettings)
     reactions: ReactionSettings = Field(default_factory=ReactionSettings)
     topics: TopicSettings = Field(default_factory=TopicSettings)
