@@ -7,7 +7,7 @@ kept by ``services.reactions``; the dispatcher in ``reactions`` carries it out.
 from __future__ import annotations
 
 from dataclasses import dataclass, field, fields
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 Backoff = Literal["linear", "arithmetic", "geometric", "exponential"]
 
@@ -76,6 +76,13 @@ class RetryPolicy:
         if self.backoff == "arithmetic":
             share = share * (share + 1) / 2
         return int(low + (high - low) * share)
+
+
+#: A function's asynchronous invocations (AWS Lambda Developer Guide, "Asynchronous invocation"): two more
+#: tries, after one and two minutes, and an end after six hours.
+ASYNCHRONOUS_INVOCATION: Final = RetryPolicy(
+    tries_max=3, delays_ms=(60_000, 120_000), age_max_ms=6 * 3600 * 1000, jitter=0.0
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ import asyncio
 import heapq
 import logging
 from collections import defaultdict
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence, Set
 
 from sluiceway.config import ReactionSettings
 from sluiceway.core.clock import Clock
@@ -261,10 +261,9 @@ class Dispatcher:
 
     async def _trim_logs(self) -> None:
         context = self._context
-        kept = await context.store.view(_names, self._kept_logs) if self._kept_logs else []
-        ours = [name for name in self._by_log if name.startswith(("topic/", "function/"))]
+        ours = {name for name in self._by_log if name.startswith(("topic/", "function/"))}
         before_ms = context.clock.now_ms() - context.limits.retention_s * 1000
-        for name in {*kept, *ours}:
+        for name in await context.store.view(_old_logs, ours, self._kept_logs, before_ms):
             trimmed = context.limits.trim_max
             while trimmed >= context.limits.trim_max:
                 trimmed = await context.store.commit(_trim, context.reactions, name, before_ms)
@@ -296,8 +295,11 @@ def _page(view: View, reactions: Reactions, after: str) -> list[tuple[Reaction, 
     return page
 
 
-def _names(view: View, kept_logs: KeptLogs) -> list[str]:
-    return list(kept_logs(view))
+def _old_logs(view: View, ours: Set[str], kept_logs: KeptLogs | None, before_ms: int) -> list[str]:
+    """The logs whose first event is older than ``before_ms``."""
+    names = {*ours, *(kept_logs(view) if kept_logs is not None else ())}
+    firsts = ((name, view.read(name, 0, 1)) for name in names)
+    return [name for name, first in firsts if first and first[0].time_ms < before_ms]
 
 
 def _trim(tx: Tx, reactions: Reactions, name: str, before_ms: int) -> int:

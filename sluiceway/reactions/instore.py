@@ -126,7 +126,7 @@ def deliver_into_store(
     refuse: str | None = None,
 ) -> list[Passed]:
     """Bring every reaction of ``work`` forward by up to its share of ``budget`` events."""
-    share = max(1, budget // max(1, len(work)))
+    share = max(1, budget // max(1, sum(_cost(armed) for armed in work)))
     read: dict[tuple[str, int], list[Entry]] = {}
     passed = []
     for armed in work:
@@ -142,6 +142,10 @@ def deliver_into_store(
             one = _Pass(tx, reactions, armed, chance.random(), refuse)
             passed.append(one.run(position, read[at], share))
     return passed
+
+
+def _cost(armed: Armed) -> int:
+    return armed.target.cost(armed.reaction) if isinstance(armed.target, InStoreTarget) else 1
 
 
 class InStorePump:

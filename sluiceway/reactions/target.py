@@ -55,13 +55,16 @@ class BaseTarget:
         """What is sent to the reaction's dead-letter queue: the event and why it was given up."""
         value = entry.value.decode("utf-8", "replace") if isinstance(entry.value, bytes) else entry.value
         body = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-        return Letter(
-            body, {"ErrorMessage": {"DataType": "String", "StringValue": reason[:1024] or "unknown"}}
-        )
+        return Letter(body, {"ErrorMessage": {"DataType": "String", "StringValue": reason[:1024] or "unknown"}})
 
 
 class InStoreTarget(BaseTarget, ABC):
     """Delivers into the store, in the transaction that advances the cursor."""
+
+    def cost(self, reaction: Reaction) -> int:
+        """How many plain writes one delivery is worth: the writer is everybody's, so that what takes longer
+        (a signature) comes in smaller portions."""
+        return 1
 
     @abstractmethod
     def deliver(self, tx: Tx, reaction: Reaction, entry: Entry) -> None:
@@ -76,9 +79,7 @@ class OutwardTarget(BaseTarget, ABC):
     """Delivers to something outside the store."""
 
     @abstractmethod
-    async def deliver(
-        self, reaction: Reaction, entries: Sequence[Entry], attempt: Attempt
-    ) -> Delivered | None:
+    async def deliver(self, reaction: Reaction, entries: Sequence[Entry], attempt: Attempt) -> Delivered | None:
         """Deliver ``entries`` (1 to ``reaction.batch_max``) and return when they arrived.
 
         None, or a ``Delivered`` without failures, means that all arrived. Raises ``DeliveryFailed`` if

@@ -27,7 +27,7 @@ from sluiceway.config import DeliverySettings, StoreSettings
 from sluiceway.core.clock import SystemClock
 from sluiceway.core.identity import Scope
 from sluiceway.core.invoker import Invocation
-from sluiceway.core.reaction import Reaction, Target
+from sluiceway.core.reaction import ASYNCHRONOUS_INVOCATION, Reaction, Target
 from sluiceway.core.store import Entry, Tx
 from sluiceway.core.wakeups import Wakeups
 from sluiceway.engines.sqlite.store import SqliteStore, open_store
@@ -35,7 +35,7 @@ from sluiceway.errors import NotFound, Throttled
 from sluiceway.reactions.target import Attempt, DeliveryFailed, OutwardTarget
 from sluiceway.reactions.targets.catalog import topic_targets
 from sluiceway.reactions.targets.guard import Refused, check_literal, is_public
-from sluiceway.reactions.targets.invoke import ASYNCHRONOUS, InvokeTarget
+from sluiceway.reactions.targets.invoke import InvokeTarget
 from sluiceway.reactions.targets.signing import RsaSigner, open_signer
 from sluiceway.services.outbox import Outbox
 
@@ -380,7 +380,9 @@ async def invoke(
     pool = Pool(result)
     target = InvokeTarget(pool, kit.store, Places(), SCOPE)
     options = {"on_success": "arn:good", "on_failure": "arn:bad"}
-    made = Reaction("function/work", "function/work", Target("function-invoke", "work", options), retry=ASYNCHRONOUS)
+    made = Reaction(
+        "function/work", "function/work", Target("function-invoke", "work", options), retry=ASYNCHRONOUS_INVOCATION
+    )
     entry = Entry(0, FIRST.now_ms - age_ms, {"request_id": "req", "payload": {"a": 1}})
     failure = None
     try:
@@ -407,7 +409,7 @@ async def test_an_error_is_tried_twice_more_and_then_told(kit: Kit) -> None:
     _, failure, told = await invoke(kit, error, tries=2)
     assert told[0]["to"] == "arn:bad" and told[0]["requestContext"]["condition"] == "RetriesExhausted"
     assert told[0]["responseContext"]["functionError"] == "Unhandled"
-    assert [ASYNCHRONOUS.delay_ms(tries, 0.5) for tries in (1, 2)] == [60_000, 120_000]
+    assert [ASYNCHRONOUS_INVOCATION.delay_ms(tries, 0.5) for tries in (1, 2)] == [60_000, 120_000]
 
 
 async def test_throttling_costs_no_try_and_age_ends_it(kit: Kit) -> None:

@@ -1,8 +1,9 @@
 """Kind "function-invoke": carries out a function's asynchronous invocations (its log ``function/NAME``).
 
 AWS Lambda Developer Guide, "Asynchronous invocation": an error of the function is tried again after one and
-two minutes; while it is throttled (or the system fails) the event waits, up to six hours, without losing a
-try. ``options`` may name destinations: {"on_success": ARN, "on_failure": ARN}.
+two minutes (``core.reaction.ASYNCHRONOUS_INVOCATION``); while it is throttled (or the system fails) the
+event waits, up to six hours, without losing a try. ``options`` may name destinations: {"on_success": ARN,
+"on_failure": ARN}.
 """
 
 from __future__ import annotations
@@ -15,18 +16,13 @@ from typing import Any, Final, Protocol
 
 from sluiceway.core.identity import Scope
 from sluiceway.core.invoker import Invocation, Invoker
-from sluiceway.core.reaction import Letter, Reaction, RetryPolicy
+from sluiceway.core.reaction import Letter, Reaction
 from sluiceway.core.store import Entry, Store, Tx
 from sluiceway.errors import DomainError, NotFound, Throttled, Unavailable
 from sluiceway.reactions.target import Attempt, Delivered, DeliveryFailed, OutwardTarget
 
 log = logging.getLogger(__name__)
 
-_MINUTE_MS: Final = 60_000
-#: What a function's reaction has unless its owner set something else (PutFunctionEventInvokeConfig).
-ASYNCHRONOUS: Final = RetryPolicy(
-    tries_max=3, delays_ms=(_MINUTE_MS, 2 * _MINUTE_MS), age_max_ms=6 * 60 * _MINUTE_MS, jitter=0.0
-)
 _THROTTLED_MS: Final = 1000  # Lambda begins at one second
 _REASON_CHARS: Final = 300
 

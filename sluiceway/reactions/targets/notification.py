@@ -16,6 +16,10 @@ class NotificationTarget(BaseTarget):
     def __init__(self, envelopes: Envelopes) -> None:
         self.envelopes = envelopes
 
+    def cost(self, reaction: Reaction) -> int:
+        """A signature takes about as long as ten plain writes (0.3 ms)."""
+        return 1 if reaction.target.options.get("raw") else 10
+
     def content(self, value: dict[str, Any], options: dict[str, Any]) -> str:
         """The bare message for raw delivery, otherwise SNS's JSON document."""
         if options.get("raw"):

@@ -22,6 +22,7 @@ from sluiceway.services.topics import attributes as rules
 from sluiceway.services.topics import publishing, subscribing
 from sluiceway.services.topics.values import (
     DEDUPLICATION,
+    ENDPOINTS,
     NOTICES,
     SUBSCRIPTIONS,
     TOKENS,
@@ -240,9 +241,9 @@ class Topics:
         if known is not None:
             tx.delete(TOKENS, (known.token,))
         else:
-            count = sum(1 for _ in tx.scan(SUBSCRIPTIONS, prefix=(name,), limit=self._limits.subscriptions_max))
-            if count >= self._limits.subscriptions_max:
+            if topic.subscriptions >= self._limits.subscriptions_max:
                 raise Throttled("subscriptions", "Subscription limit exceeded")
+            tx.put(TOPICS, (name,), replace(topic, subscriptions=topic.subscriptions + 1).to_json())
         pending = protocol in subscribing.CONFIRMED_BY_ENDPOINT
         made = known or Subscription(new_id(), name, protocol, endpoint, tx.now_ms, not pending, attributes=kept)
         if pending:
@@ -280,6 +281,8 @@ class Topics:
             return subscription
         if tx.now_ms > (row.get("until_ms") or subscription.token_until_ms):
             raise Invalid("token", "Invalid token: it has expired")
+        if found is None:
+            self._come_back(tx, topic, subscription)
         subscription = replace(
             subscription,
             confirmed=True,
@@ -345,20 +348,29 @@ class Topics:
 
     # -- inside
 
+    def _come_back(self, tx: Tx, topic: Topic, subscription: Subscription) -> None:
+        """A subscription that was ended by its link returns, unless its endpoint has a new one."""
+        if self._same_endpoint(tx, topic.name, subscription.protocol, subscription.endpoint) is not None:
+            raise Invalid("token", "Invalid token: the endpoint is subscribed again already")
+        tx.put(TOPICS, (topic.name,), replace(topic, subscriptions=topic.subscriptions + 1).to_json())
+
     def _same_endpoint(self, view: View, topic: str, protocol: str, endpoint: str) -> Subscription | None:
-        for subscription in self.subscriptions(view, topic):
-            if (subscription.protocol, subscription.endpoint) == (protocol, endpoint):
-                return subscription
-        return None
+        row = view.get(ENDPOINTS, (topic, protocol, endpoint))
+        return None if row is None else self.subscription(view, topic, row["id"])
 
     def _save(self, tx: Tx, subscription: Subscription) -> None:
         tx.put(SUBSCRIPTIONS, (subscription.topic, subscription.id), subscription.to_json())
+        endpoint = (subscription.topic, subscription.protocol, subscription.endpoint)
+        tx.put(ENDPOINTS, endpoint, {"id": subscription.id})
 
     def _rearm(self, tx: Tx, topic: Topic, subscription: Subscription) -> None:
         self._reactions.update(tx, subscribing.reaction_of(topic, subscription, self.scope))
 
     def _drop(self, tx: Tx, subscription: Subscription) -> None:
         tx.delete(SUBSCRIPTIONS, (subscription.topic, subscription.id))
+        tx.delete(ENDPOINTS, (subscription.topic, subscription.protocol, subscription.endpoint))
+        topic = self.get(tx, subscription.topic)
+        tx.put(TOPICS, (topic.name,), replace(topic, subscriptions=topic.subscriptions - 1).to_json())
         if subscription.token:
             tx.delete(TOKENS, (subscription.token,))
         self._reactions.delete(tx, subscription.reaction_id)

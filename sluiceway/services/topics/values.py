@@ -9,10 +9,11 @@ from typing import Any, Final
 from sluiceway.core.identity import Arn
 from sluiceway.errors import Invalid, NotFound
 
-#: Tables: ``topics`` (name); ``subscriptions`` (topic, id); ``subscription_tokens`` (token);
-#: ``topic_deduplication`` (topic, id).
+#: Tables: ``topics`` (name); ``subscriptions`` (topic, id); ``subscription_endpoints`` (topic, protocol,
+#: endpoint); ``subscription_tokens`` (token); ``topic_deduplication`` (topic, id).
 TOPICS: Final = "topics"
 SUBSCRIPTIONS: Final = "subscriptions"
+ENDPOINTS: Final = "subscription_endpoints"
 TOKENS: Final = "subscription_tokens"
 DEDUPLICATION: Final = "topic_deduplication"
 
@@ -50,6 +51,7 @@ class Topic:
     attributes: dict[str, str] = field(default_factory=dict)
     tags: dict[str, str] = field(default_factory=dict)
     policy: dict[str, Any] | None = None
+    subscriptions: int = 0
     deleted: int = 0  # subscriptions that were confirmed and are deleted
 
     @property
