@@ -100,6 +100,23 @@ class ReactionSettings(BaseModel):
     recover_s: float = Field(1.0, description="Seconds before a reaction is tried again that the server itself failed.")
 
 
+class QueueSettings(BaseModel):
+    """Queues. Limits without another reason are SQS's own (SQS Developer Guide, "Quotas")."""
+
+    queues_max: int = Field(10_000, description="Queues of the account.")
+    message_bytes_max: int = Field(1024 * KiB, description="Bytes of a message and of a batch.")
+    batch_max: int = Field(10, description="Messages of one batch.")
+    receive_max: int = Field(10, description="Messages taken at a time.")
+    wait_s_max: int = Field(20, description="Seconds of long polling.")
+    visibility_s: int = Field(30, description="Seconds that a received message is hidden, if the queue doesn't say.")
+    visibility_s_max: int = Field(43_200, description="Seconds that a received message can be hidden.")
+    delay_s_max: int = Field(900, description="Seconds that a message can be delayed.")
+    retention_s: int = Field(345_600, description="Seconds that a message is kept, if the queue doesn't say.")
+    in_flight_max: int = Field(120_000, description="Hidden messages that are counted in a queue's attributes.")
+    fifo_scan_max: int = Field(2_000, description="Messages of a FIFO queue looked at in one receive (about 20 ms).")
+    forget_max: int = Field(16, description="Outdated rows cleaned up with one send or receive.")
+
+
 class StackSettings(BaseModel):
     """Stacks made from templates."""
 
@@ -213,6 +230,7 @@ class Settings(BaseSettings):
     reactions: ReactionSettings = Field(default_factory=ReactionSettings)
     topics: TopicSettings = Field(default_factory=TopicSettings)
     delivery: DeliverySettings = Field(default_factory=DeliverySettings)
+    queues: QueueSettings = Field(default_factory=QueueSettings)
     stacks: StackSettings = Field(default_factory=StackSettings)
 
     @classmethod

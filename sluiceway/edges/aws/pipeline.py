@@ -6,7 +6,6 @@ Everything that all services share stands here once; a service's own file holds 
 from __future__ import annotations
 
 import hashlib
-import hmac
 import logging
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -53,7 +52,8 @@ class Authorize(Protocol):
 
 
 class AwsPipeline:
-    """One service's HTTP handler. ``scope`` is the server's account and region."""
+    """One service's HTTP handler. ``scope`` is the server's account and region; ``path_of`` gives the path that
+    the service model knows, where requests have more in front of it (the signature covers all of it)."""
 
     def __init__(
         self,
@@ -65,6 +65,7 @@ class AwsPipeline:
         clock: Clock,
         limits: HttpSettings,
         own_url: Callable[[], str],
+        path_of: Callable[[bytes], bytes] = lambda raw: raw,
     ) -> None:
         self._edge = edge
         self._codecs = codecs
@@ -74,6 +75,7 @@ class AwsPipeline:
         self._clock = clock
         self._limits = limits
         self._own_url = own_url
+        self._path_of = path_of
 
     async def handle(self, request: Request) -> Response:
         """Answer ``request`` in the service's protocol, whatever happens."""
@@ -82,7 +84,7 @@ class AwsPipeline:
         try:
             body = await request.body.read(self._limits.body_bytes_max)
             principal = self._authenticate(request, body)
-            path = request.raw_path.decode("latin-1")
+            path = self._path_of(request.raw_path).decode("latin-1")
             query = request.query()
             match = codec.match(request.method, path, query, request.headers, body)
             name = match.name
@@ -95,7 +97,7 @@ class AwsPipeline:
             call = self._call(request, name, params, principal)
             await self._allow(call, operation)
             output = await operation.handler(call)
-            return _response(codec.serialize(name, output, request.request_id), output)
+            return _response(codec.serialize(name, output, request.request_id))
         except ClientGone:
             raise
         except DomainError as error:
@@ -107,14 +109,7 @@ class AwsPipeline:
             return _response(wire)
 
     def _authenticate(self, request: Request, body: bytes) -> Principal:
-        verified = self._verifier.verify(request, None, hashlib.sha256(body).hexdigest())
-        principal: Principal = verified.principal
-        signed = verified.payload_sha256
-        if signed and len(signed) == 64:
-            digest = hashlib.sha256(body).hexdigest()
-            if not hmac.compare_digest(signed, digest):
-                raise Unauthenticated("signature", "The request's body is not the one that was signed.")
-        return principal
+        return self._verifier.verify(request, None, hashlib.sha256(body).hexdigest()).principal
 
     def _call(self, request: Request, name: str, params: dict[str, Any], principal: Principal) -> Call:
         now_ms = self._clock.now_ms()
@@ -217,10 +212,5 @@ def _unauthenticated_code(kind: str, service: str) -> tuple[str, int | None]:
     return ("InvalidSignatureException" if json_style else "SignatureDoesNotMatch"), 400 if json_style else 403
 
 
-def _response(wire: WireResponse, output: dict[str, Any] | None = None) -> Response:
-    """A streamed output member is bytes in the handler's output; the codec leaves its place empty."""
-    body = wire.body
-    if not body and output:
-        streams = [value for value in output.values() if isinstance(value, bytes)]
-        body = streams[0] if len(streams) == 1 and wire.streams else body
-    return Response(wire.status, wire.headers, body)
+def _response(wire: WireResponse) -> Response:
+    return Response(wire.status, wire.headers, wire.body)
