@@ -10,12 +10,14 @@ from dataclasses import dataclass, field
 
 from sluiceway.core.reaction import DeadLetter, Letter, Parked, Position
 from sluiceway.core.store import Entry, Tx
-from sluiceway.errors import AccessDenied, DomainError, NotFound, Throttled, Unavailable
+from sluiceway.errors import AccessDenied, DomainError, Invalid, NotFound, Throttled, TooLarge, Unavailable
 from sluiceway.reactions.armed import Armed, Context, next_step
 from sluiceway.reactions.target import DeliveryFailed, InStoreTarget
 from sluiceway.services.reactions import Reactions, Report
 
 log = logging.getLogger(__name__)
+
+_PERMANENT = (AccessDenied, Invalid, NotFound, TooLarge)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +62,7 @@ class _Pass:
         except DomainError as error:
             # A target that is gone or refuses us stays so until somebody mends it: as in SNS ("Message
             # delivery retries", client-side errors) the event is given up at once, and can be redriven.
-            self.error, permanent = error.message, isinstance(error, NotFound | AccessDenied)
+            self.error, permanent = error.message, isinstance(error, _PERMANENT)
         now_ms, reaction = self.tx.now_ms, self.armed.reaction
         failure = DeliveryFailed(self.error, permanent)
         step = next_step(reaction, entry, tries, since_ms, failure, now_ms, self.chance)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 from typing import Any, Protocol
 
 from sluiceway.core.identity import Principal, Scope
@@ -33,6 +32,8 @@ class Queues(Protocol):
     """The queue service, as far as this target needs it."""
 
     def arn(self, name: str, /) -> str: ...
+
+    def get(self, view: View, name: str, /) -> object: ...
 
     def policy(self, view: View, name: str, /) -> dict[str, Any] | None: ...
 
@@ -71,6 +72,7 @@ class QueueTarget(NotificationTarget, InStoreTarget):
     def deliver(self, tx: Tx, reaction: Reaction, entry: Entry) -> None:
         """Send the message. Raises ``NotFound("queue")``, ``AccessDenied``, and what the queue refuses."""
         name, options, value = reaction.target.address, reaction.target.options, entry.value
+        self._queues.get(tx, name)
         policy = self._queues.policy(tx, name)
         conditions = source(self._scope, options["topic_arn"])
         self._authorize(self._principal, "sqs:SendMessage", self._queues.arn(name), conditions, policy)
@@ -94,7 +96,7 @@ def _attributes(value: dict[str, Any]) -> dict[str, Any]:
     made: dict[str, Any] = {}
     for name, attribute in given.items():
         if attribute["Type"].startswith("Binary"):
-            made[name] = {"DataType": attribute["Type"], "BinaryValue": base64.b64decode(attribute["Value"])}
+            made[name] = {"DataType": attribute["Type"], "BinaryValue": attribute["Value"]}
         else:
             made[name] = {"DataType": attribute["Type"], "StringValue": attribute["Value"]}
     return made
