@@ -23,6 +23,7 @@ from botocore.exceptions import ClientError
 from sluiceway.config import (
     DeliverySettings,
     HttpSettings,
+    QueueSettings,
     ReactionSettings,
     SecuritySettings,
     StoreSettings,
@@ -35,6 +36,7 @@ from sluiceway.edges.asgi import Application
 from sluiceway.edges.aws.codecs import Codecs
 from sluiceway.edges.aws.pipeline import AwsPipeline
 from sluiceway.edges.aws.sns import sns_edge
+from sluiceway.edges.aws.sqs import sqs_edge
 from sluiceway.edges.routing import Router
 from sluiceway.edges.sigv4 import SignatureVerifier
 from sluiceway.edges.sns_pages import SnsPages
@@ -45,6 +47,7 @@ from sluiceway.reactions.targets.catalog import topic_targets
 from sluiceway.reactions.targets.signing import open_signer
 from sluiceway.services.access import authorize
 from sluiceway.services.outbox import Outbox
+from sluiceway.services.queues import Queues
 from sluiceway.services.reactions import Reactions
 from sluiceway.services.topics import Topics
 
@@ -86,9 +89,9 @@ class Server:
     topics: Topics
     reactions: Reactions
 
-    def client(self, key: str = "AKIAROOT") -> Any:
+    def client(self, key: str = "AKIAROOT", service: str = "sns") -> Any:
         return boto3.client(
-            "sns",
+            service,
             endpoint_url=self.url,
             region_name="us-east-1",
             aws_access_key_id=key,
@@ -102,27 +105,32 @@ async def server(tmp_path: Path) -> AsyncIterator[Server]:
     wakeups, clock = Wakeups(), SystemClock()
     store = await open_store(tmp_path / "store.db", StoreSettings(), clock, wakeups)
     signer, limits = open_signer(tmp_path), ReactionSettings()
-    reactions = Reactions(limits)
+    queues = Queues(SCOPE, QueueSettings())
+    reactions = Reactions(limits, queues)
     topics = Topics(SCOPE, TopicSettings(), reactions)
     where: list[str] = []
     delivery = DeliverySettings(allow_private_targets=True)
     targets = topic_targets(
         store,
-        None,
-        None,
+        queues,
+        None,  # type: ignore[arg-type]  # no function here
         authorize,
         signer,
         lambda: where[0],
         SCOPE,
         delivery,
-        clock,  # type: ignore[arg-type]
+        clock,
     )
     dispatcher = Dispatcher(store, wakeups, reactions, targets, limits, clock, topics.logs)
     verifier = SignatureVerifier(Ring(), SCOPE, clock, SecuritySettings())
-    edge = sns_edge(store, topics)
-    pipeline = AwsPipeline(edge, Codecs(), verifier, authorize, SCOPE, clock, HttpSettings(), lambda: where[0])
+    edges = [sns_edge(store, topics), sqs_edge(store, queues, wakeups, QueueSettings())]
+    codecs = Codecs()
+    handlers = {
+        edge.name: AwsPipeline(edge, codecs, verifier, authorize, SCOPE, clock, HttpSettings(), lambda: where[0]).handle
+        for edge in edges
+    }
     pages = SnsPages(store, topics, signer.certificate_pem)
-    router = Router({"sns": pipeline.handle}, {"sns": pages.handle})
+    router = Router(handlers, {"sns": pages.handle})
     app = Application(router, Nobody().sockets, HttpSettings(), Nobody())
     running = uvicorn.Server(uvicorn.Config(app, port=0, log_level="error", lifespan="off"))
     task = asyncio.create_task(running.serve())
@@ -361,3 +369,92 @@ async def test_subscription_attributes(server: Server) -> None:
     assert code == "InvalidParameter" and words == "Invalid parameter: FilterPolicy: Unrecognized match type sufix"
     await call(sns.unsubscribe, SubscriptionArn=subscription)
     await call(sns.unsubscribe, SubscriptionArn=subscription)
+
+
+def let_topic_send(queue_arn: str, topic_arn: str) -> str:
+    statement = {
+        "Effect": "Allow",
+        "Principal": {"Service": "sns.amazonaws.com"},
+        "Action": "sqs:SendMessage",
+        "Resource": queue_arn,
+        "Condition": {"ArnEquals": {"aws:SourceArn": topic_arn}},
+    }
+    return json.dumps({"Version": "2012-10-17", "Statement": [statement]})
+
+
+async def make_queue(sqs: Any, name: str, **attributes: str) -> tuple[str, str]:
+    """URL and ARN."""
+    url = (await call(sqs.create_queue, QueueName=name, Attributes=attributes))["QueueUrl"]
+    found = await call(sqs.get_queue_attributes, QueueUrl=url, AttributeNames=["QueueArn"])
+    return url, found["Attributes"]["QueueArn"]
+
+
+async def receive(sqs: Any, url: str, seconds: int = 5) -> list[dict[str, Any]]:
+    got = await call(
+        sqs.receive_message,
+        QueueUrl=url,
+        WaitTimeSeconds=seconds,
+        MaxNumberOfMessages=10,
+        MessageAttributeNames=["All"],
+        AttributeNames=["All"],
+    )
+    return got.get("Messages", [])
+
+
+async def test_a_topic_fans_out_to_real_queues(server: Server) -> None:
+    sns, sqs = server.client(), server.client(service="sqs")
+    topic = (await call(sns.create_topic, Name="news"))["TopicArn"]
+    url, queue = await make_queue(sqs, "jobs")
+    raw_url, raw_queue = await make_queue(sqs, "raw")
+    await call(sns.subscribe, TopicArn=topic, Protocol="sqs", Endpoint=queue)
+    raw = {"RawMessageDelivery": "true"}
+    await call(sns.subscribe, TopicArn=topic, Protocol="sqs", Endpoint=raw_queue, Attributes=raw)
+    for one, arn in ((url, queue), (raw_url, raw_queue)):
+        await call(sqs.set_queue_attributes, QueueUrl=one, Attributes={"Policy": let_topic_send(arn, topic)})
+    attributes = {
+        "n": {"DataType": "Number", "StringValue": "5"},
+        "b": {"DataType": "Binary", "BinaryValue": b"\x00\xff"},
+    }
+    published = await call(sns.publish, TopicArn=topic, Message="hello", MessageAttributes=attributes)
+    [message] = await receive(sqs, url)
+    body = json.loads(message["Body"])
+    assert (body["MessageId"], body["Message"]) == (published["MessageId"], "hello")
+    assert body["MessageAttributes"]["b"] == {"Type": "Binary", "Value": "AP8="}
+    [message] = await receive(sqs, raw_url)
+    assert message["Body"] == "hello"
+    assert message["MessageAttributes"]["b"]["BinaryValue"] == b"\x00\xff"
+    assert message["MessageAttributes"]["n"] == attributes["n"]
+
+
+async def test_a_queue_without_a_policy_gets_nothing_and_the_dead_letter_queue_says_why(server: Server) -> None:
+    sns, sqs = server.client(), server.client(service="sqs")
+    topic = (await call(sns.create_topic, Name="news"))["TopicArn"]
+    url, queue = await make_queue(sqs, "jobs")
+    dead_url, dead = await make_queue(sqs, "dead")
+    redrive = {"RedrivePolicy": json.dumps({"deadLetterTargetArn": dead})}
+    await call(sns.subscribe, TopicArn=topic, Protocol="sqs", Endpoint=queue, Attributes=redrive)
+    await call(sns.publish, TopicArn=topic, Message="hello")
+    [letter] = await receive(sqs, dead_url)
+    assert json.loads(letter["Body"])["Message"] == "hello"
+    assert "is not authorized to perform: sqs:SendMessage" in letter["MessageAttributes"]["ErrorMessage"]["StringValue"]
+    assert await receive(sqs, url, 0) == []
+
+
+async def test_order_holds_from_a_fifo_topic_to_a_fifo_queue(server: Server) -> None:
+    sns, sqs = server.client(), server.client(service="sqs")
+    attributes = {"FifoTopic": "true", "ContentBasedDeduplication": "true"}
+    topic = (await call(sns.create_topic, Name="news.fifo", Attributes=attributes))["TopicArn"]
+    url, queue = await make_queue(sqs, "jobs.fifo", FifoQueue="true")
+    await call(sqs.set_queue_attributes, QueueUrl=url, Attributes={"Policy": let_topic_send(queue, topic)})
+    await call(sns.subscribe, TopicArn=topic, Protocol="sqs", Endpoint=queue, Attributes={"RawMessageDelivery": "true"})
+    for text in "abacd":
+        await call(sns.publish, TopicArn=topic, Message=text, MessageGroupId="g")
+    got: list[dict[str, Any]] = []
+    while len(got) < 4:
+        messages = await receive(sqs, url)
+        assert messages
+        for message in messages:
+            await call(sqs.delete_message, QueueUrl=url, ReceiptHandle=message["ReceiptHandle"])
+        got += messages
+    assert [message["Body"] for message in got] == ["a", "b", "c", "d"]
+    assert {message["Attributes"]["MessageGroupId"] for message in got} == {"g"}
