@@ -69,6 +69,8 @@ class _Sts:
         if call.params.get("SerialNumber"):
             raise NotImplementedYet("parameter", "GetSessionToken has no multi-factor devices here.")
         duration_s = call.params.get("DurationSeconds") or _SESSION_TOKEN_S
+        if call.principal.access_key_id.startswith("ASIA"):
+            raise AccessDenied("access", "Cannot call GetSessionToken with session credentials")
         if call.principal.kind == "user":
             made = await self._store.view(self._accounts.sessions.of_user, call.principal.name, duration_s)
         elif call.principal.kind == "root":
