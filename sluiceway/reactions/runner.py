@@ -136,7 +136,9 @@ class Runner:
         return max(1, self.armed.reaction.concurrency) - len(self._tasks)
 
     def _room(self) -> int:
-        """Events that may be read ahead now."""
+        """Events that may be read ahead now; none while an ordered reaction waits, which may be long."""
+        if self.armed.reaction.ordered and self._waits_in_place():
+            return 0
         limits = self._context.limits
         ahead = 0 if self._at is None or not self._open else self._at - min(self._open)
         wanted = max(limits.read_max, self.armed.reaction.batch_max)
@@ -144,6 +146,8 @@ class Runner:
 
     def _waits_for_batch(self) -> bool:
         reaction = self.armed.reaction
+        if self._position is not None and self._position.tries:
+            return False  # a batch that failed has waited enough
         short = len(self._buffer) < min(reaction.batch_max, self._batch_size())
         return short and self._context.clock.now_ms() < self._window_ends_ms
 
