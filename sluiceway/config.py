@@ -172,7 +172,10 @@ class DeliverySettings(BaseModel):
 
     http_s: float = Field(15.0, description="Seconds for an endpoint to answer; SNS's own limit.")
     answer_bytes_max: int = Field(16 * KiB, description="Bytes of an endpoint's answer that are read.")
-    connections_max: int = Field(200, description="Open connections to endpoints; more deliveries wait.")
+    connections_max: int = Field(1000, description="Open connections to endpoints; more deliveries wait.")
+    connections_per_host_max: int = Field(
+        20, description="Open connections to one endpoint's host, so that one that hangs can't take them all."
+    )
     allow_private_targets: bool = Field(
         False,
         description="Whether webhooks may reach private, loopback and link-local addresses; off, so that a "

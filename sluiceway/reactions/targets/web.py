@@ -46,7 +46,7 @@ class Web:
             self._session = aiohttp.ClientSession(
                 connector=aiohttp.TCPConnector(
                     limit=self._settings.connections_max,
-                    limit_per_host=0,
+                    limit_per_host=self._settings.connections_per_host_max,
                     use_dns_cache=False,
                     resolver=PublicResolver() if self._guarded else None,
                 ),
