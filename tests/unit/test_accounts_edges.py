@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import json
 import threading
+import urllib.error
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,6 +14,7 @@ from typing import Any
 import boto3
 import pytest
 import uvicorn
+from botocore import UNSIGNED
 from botocore.config import Config
 from botocore.exceptions import ClientError
 
@@ -205,6 +208,49 @@ def test_roles(served: Served) -> None:
     iam.delete_role_policy(RoleName="worker", PolicyName="s3")
     iam.delete_role(RoleName="worker")
     fails("NoSuchEntity", iam.get_role, RoleName="worker")
+
+
+def test_a_path_is_part_of_the_arn_that_policies_see(served: Served) -> None:
+    iam = served.client("iam")
+    for name, path in (("inside", "/team/"), ("outside", "/")):
+        iam.create_role(RoleName=name, Path=path, AssumeRolePolicyDocument=trust(TRUST_ACCOUNT))
+    team = "arn:aws:iam::000000000000:role/team/*"
+    basic = "arn:aws:iam::aws:policy/service-role/*"
+    policies = (
+        allow("iam:GetRole", team),
+        allow("iam:AttachRolePolicy", Condition={"ArnLike": {"iam:PolicyARN": basic}}),
+    )
+    mine = served.client("iam", user_with(served, "team", *policies))
+    assert mine.get_role(RoleName="inside")["Role"]["Path"] == "/team/"
+    fails("AccessDenied", mine.get_role, RoleName="outside")
+    fails("AccessDenied", mine.get_role, RoleName="nobody")
+    mine.attach_role_policy(RoleName="outside", PolicyArn=f"{basic[:-1]}AWSLambdaBasicExecutionRole")
+    admin = "arn:aws:iam::aws:policy/AdministratorAccess"
+    fails("AccessDenied", mine.attach_role_policy, RoleName="outside", PolicyArn=admin)
+
+
+@pytest.mark.parametrize(
+    ("service", "action"), [("iam", "ListUsers"), ("iam", "GetUser"), ("sts", "GetCallerIdentity")]
+)
+def test_unsigned_requests_are_refused(served: Served, service: str, action: str) -> None:
+    headers = {"Host": f"{service}.us-east-1.amazonaws.com", "Content-Type": "application/x-www-form-urlencoded"}
+    request = urllib.request.Request(served.url, f"Action={action}&Version=2010-05-08".encode(), headers)
+    with pytest.raises(urllib.error.HTTPError) as caught:
+        urllib.request.urlopen(request, timeout=10)
+    assert caught.value.code == 403
+    assert b"MissingAuthenticationToken" in caught.value.read()
+
+
+def test_unsigned_secrets_are_refused(served: Served) -> None:
+    served.client("secretsmanager").create_secret(Name="unsigned", SecretString="v")
+    unsigned = boto3.client(
+        "secretsmanager",
+        endpoint_url=served.url,
+        region_name="us-east-1",
+        config=Config(signature_version=UNSIGNED),
+    )
+    fails("AccessDeniedException", unsigned.get_secret_value, SecretId="unsigned")
+    fails("MissingAuthenticationTokenException", unsigned.list_secrets)
 
 
 def test_pages(served: Served) -> None:

@@ -5,13 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, Concatenate, ParamSpec, TypeVar
+from typing import Any, Concatenate, Final, Literal, ParamSpec, TypeVar
 from urllib.parse import quote
 
 from sluiceway.core.store import Store, Tx, View
-from sluiceway.edges.aws.operations import Call
-from sluiceway.errors import Invalid, NotFound
+from sluiceway.edges.aws.operations import Call, PolicyOf
+from sluiceway.errors import Invalid, NotFound, Unauthenticated
 from sluiceway.services.accounts import Accounts, KeyRing
+from sluiceway.services.accounts.rows import ROLES, USERS
+
+_LOCATED: Final = "sluiceway:ResourceArn"
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -35,6 +38,23 @@ class Desk:
     async def look(self, fn: Callable[Concatenate[View, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Read."""
         return await self.store.view(fn, *args, **kwargs)
+
+    def locate(self, kind: Literal["user", "role"], member: str) -> PolicyOf:
+        """For ``Operation.policy``: users and roles have no policy of their own, but a path in their ARN, which
+        only the store knows. It is left in the call's conditions for ``owned``."""
+
+        async def policy(call: Call) -> dict[str, Any] | None:
+            if call.principal.kind == "anonymous":
+                raise Unauthenticated("missing", "Request is missing Authentication Token")
+            name = str(call.params.get(member) or call.principal.name)
+            row = await self.store.view(lambda view: view.get(USERS if kind == "user" else ROLES, (name,)))
+            if row is not None:
+                call.conditions[_LOCATED] = [row["arn"]]
+            if call.params.get("PolicyArn"):
+                call.conditions["iam:PolicyARN"] = [call.params["PolicyArn"]]
+            return None
+
+        return policy
 
     def page(self, call: Call, items: Iterable[T], name_of: Callable[[T], str]) -> tuple[list[T], dict[str, Any]]:
         """One page of ``items`` (in the order of their names) and the members that say where it ends."""
@@ -87,10 +107,13 @@ def user_named(call: Call) -> str:
 def owned(kind: str, member: str) -> Callable[[Call], str]:
     """The ARN that policies are asked about: ``kind`` ("user", "role", "policy") and the name in ``member``.
 
-    Its path is only known where the request says it.
+    Its path is what ``Desk.locate`` found, or what the request says.
     """
 
     def resource(call: Call) -> str:
+        located = call.conditions.get(_LOCATED)
+        if located:
+            return located[0]
         name = call.params.get(member) or call.principal.name
         path = call.params.get("Path") or "/"
         return f"arn:aws:iam::{call.scope.account}:{kind}{path}{name}"

@@ -78,7 +78,8 @@ class _Holders:
 def holder_operations(desk: Desk, kind: Literal["User", "Role"], service: Users | Roles) -> Mapping[str, Operation]:
     """Operations on the inline and attached policies and the tags of users or roles."""
     holders = _Holders(desk, kind, service)
-    resource = owned(kind.lower(), f"{kind}Name")
+    member = f"{kind}Name"
+    resource, located = owned(kind.lower(), member), desk.locate("user" if kind == "User" else "role", member)
     handlers = {
         f"Put{kind}Policy": holders.put,
         f"Get{kind}Policy": holders.get,
@@ -91,4 +92,4 @@ def holder_operations(desk: Desk, kind: Literal["User", "Role"], service: Users 
         f"Untag{kind}": holders.untag,
         f"List{kind}Tags": holders.tags,
     }
-    return {name: Operation(handler, resource) for name, handler in handlers.items()}
+    return {name: Operation(handler, resource, located) for name, handler in handlers.items()}

@@ -48,10 +48,10 @@ class _Keys:
 def key_operations(desk: Desk) -> Mapping[str, Operation]:
     """Operations on access keys."""
     keys = _Keys(desk)
-    resource = owned("user", "UserName")
+    resource, located = owned("user", "UserName"), desk.locate("user", "UserName")
     return {
-        "CreateAccessKey": Operation(keys.create, resource),
-        "ListAccessKeys": Operation(keys.list, resource),
-        "UpdateAccessKey": Operation(keys.update, resource),
-        "DeleteAccessKey": Operation(keys.delete, resource),
+        "CreateAccessKey": Operation(keys.create, resource, located),
+        "ListAccessKeys": Operation(keys.list, resource, located),
+        "UpdateAccessKey": Operation(keys.update, resource, located),
+        "DeleteAccessKey": Operation(keys.delete, resource, located),
     }

@@ -83,14 +83,14 @@ class _Roles:
 def role_operations(desk: Desk) -> Mapping[str, Operation]:
     """Operations on roles, but for their policies."""
     roles = _Roles(desk)
-    resource = owned("role", "RoleName")
+    resource, located = owned("role", "RoleName"), desk.locate("role", "RoleName")
     return {
         "CreateRole": Operation(roles.create, resource),
-        "GetRole": Operation(roles.get, resource),
+        "GetRole": Operation(roles.get, resource, located),
         "ListRoles": Operation(roles.list, everything),
-        "DeleteRole": Operation(roles.delete, resource),
-        "UpdateRole": Operation(roles.update, resource),
-        "UpdateRoleDescription": Operation(roles.update_description, resource),
-        "UpdateAssumeRolePolicy": Operation(roles.update_trust, resource),
-        "ListInstanceProfilesForRole": Operation(roles.instance_profiles, resource),
+        "DeleteRole": Operation(roles.delete, resource, located),
+        "UpdateRole": Operation(roles.update, resource, located),
+        "UpdateRoleDescription": Operation(roles.update_description, resource, located),
+        "UpdateAssumeRolePolicy": Operation(roles.update_trust, resource, located),
+        "ListInstanceProfilesForRole": Operation(roles.instance_profiles, resource, located),
     }

@@ -60,11 +60,11 @@ class _Users:
 def user_operations(desk: Desk) -> Mapping[str, Operation]:
     """Operations on users, but for their keys and policies."""
     users = _Users(desk)
-    resource = owned("user", "UserName")
+    resource, located = owned("user", "UserName"), desk.locate("user", "UserName")
     return {
         "CreateUser": Operation(users.create, resource),
-        "GetUser": Operation(users.get, resource),
+        "GetUser": Operation(users.get, resource, located),
         "ListUsers": Operation(users.list, everything),
-        "DeleteUser": Operation(users.delete, resource),
-        "ListGroupsForUser": Operation(users.groups, resource),
+        "DeleteUser": Operation(users.delete, resource, located),
+        "ListGroupsForUser": Operation(users.groups, resource, located),
     }
