@@ -116,7 +116,7 @@ class SignatureVerifier:
 
         Raises ``Unauthenticated`` with one of the kinds malformed, malformed_query, expired, not_yet_valid,
         skew, unknown_key, token, token_expired, scope, unsigned_headers, signature; ``Invalid("request" |
-        "argument")`` for S3's own rules; ``NotImplementedYet("signature")`` for SigV2 and SigV4A.
+        "argument")`` for S3's own rules and for SigV2; ``NotImplementedYet("signature")`` for SigV4A.
         """
         service = service_hint or request.scratch.get("service") or None
         s3 = service == "s3"
@@ -310,8 +310,11 @@ def _other_mechanism(algorithm: str) -> Exception:
 
 
 def _version_2() -> Exception:
-    return NotImplementedYet(
-        "signature", f"Signature Version 2 is not offered here. Please use {ALGORITHM} (Signature Version 4)."
+    """In AWS's words, and how to get out: botocore presigns with version 2 by default in AWS's oldest regions."""
+    return Invalid(
+        "request",
+        "The authorization mechanism you have provided is not supported. Please use AWS4-HMAC-SHA256 "
+        "(Signature Version 4; with boto3: Config(signature_version='s3v4')).",
     )
 
 

@@ -244,11 +244,11 @@ def test_other_mechanisms_are_named() -> None:
     def authorization(text: str) -> Request:
         return replace(plain, headers=Headers([*plain.headers.items, ("authorization", text)]))
 
-    assert refused(authorization("AWS AKIA:sig"), "s3") == "signature"
+    assert refused(authorization("AWS AKIA:sig"), "s3") == "request"
     assert refused(authorization("AWS4-ECDSA-P256-SHA256 Credential=a"), "s3") == "signature"
     assert refused(authorization("Bearer x"), "s3") == "malformed"
     assert refused(authorization("AWS4-HMAC-SHA256 Credential=a"), "s3") == "malformed"
-    assert refused(replace(plain, raw_query=b"AWSAccessKeyId=a&Signature=b&Expires=1"), "s3") == "signature"
+    assert refused(replace(plain, raw_query=b"AWSAccessKeyId=a&Signature=b&Expires=1"), "s3") == "request"
 
 
 def test_unsigned_payload_is_for_objects_only() -> None:
