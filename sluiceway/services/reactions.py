@@ -6,7 +6,7 @@ offset); ``dead_letters`` (id, offset). A change of a reaction wakes "reactions"
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence, Set
+from collections.abc import Callable, Iterator, Sequence, Set
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
@@ -55,12 +55,23 @@ class Report:
     error: str = ""
 
 
-class Reactions:
-    """The rows of reactions. ``queues`` receives dead letters of reactions that name a queue."""
+#: Raises a ``DomainError`` if the reaction may not send dead letters to the queue of this name.
+LetterGuard = Callable[[View, Reaction, str], None]
 
-    def __init__(self, limits: ReactionSettings, queues: DeadLetterQueues | None = None) -> None:
+
+class Reactions:
+    """The rows of reactions. ``queues`` receives dead letters of reactions that name a queue, as far as
+    ``guard`` allows; what it refuses is kept here."""
+
+    def __init__(
+        self,
+        limits: ReactionSettings,
+        queues: DeadLetterQueues | None = None,
+        guard: LetterGuard | None = None,
+    ) -> None:
         self._limits = limits
         self._queues = queues
+        self._guard = guard
 
     def create(self, tx: Tx, reaction: Reaction, start: int | None = None) -> None:
         """Add ``reaction``; its cursor stands at ``start``, or at the log's end if None.
@@ -212,6 +223,8 @@ class Reactions:
 
     def _send_letter(self, tx: Tx, queues: DeadLetterQueues, reaction: Reaction, offset: int, letter: Letter) -> None:
         name = Arn.parse(reaction.dead_letter or "").resource
+        if self._guard is not None:
+            self._guard(tx, reaction, name)
         fifo = name.endswith(".fifo")
         queues.send(
             tx,

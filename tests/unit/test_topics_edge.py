@@ -50,6 +50,7 @@ from sluiceway.services.outbox import Outbox
 from sluiceway.services.queues import Queues
 from sluiceway.services.reactions import Reactions
 from sluiceway.services.topics import Topics
+from sluiceway.services.topics.letters import LetterGuard
 
 SCOPE = Scope("000000000000", "us-east-1")
 ROOT = Principal("root", SCOPE.account, "root", "arn:aws:iam::000000000000:root", access_key_id="AKIAROOT")
@@ -106,7 +107,7 @@ async def server(tmp_path: Path) -> AsyncIterator[Server]:
     store = await open_store(tmp_path / "store.db", StoreSettings(), clock, wakeups)
     signer, limits = open_signer(tmp_path), ReactionSettings()
     queues = Queues(SCOPE, QueueSettings())
-    reactions = Reactions(limits, queues)
+    reactions = Reactions(limits, queues, LetterGuard(queues, SCOPE))
     topics = Topics(SCOPE, TopicSettings(), reactions)
     where: list[str] = []
     delivery = DeliverySettings(allow_private_targets=True)
@@ -432,7 +433,16 @@ async def test_a_queue_without_a_policy_gets_nothing_and_the_dead_letter_queue_s
     url, queue = await make_queue(sqs, "jobs")
     dead_url, dead = await make_queue(sqs, "dead")
     redrive = {"RedrivePolicy": json.dumps({"deadLetterTargetArn": dead})}
-    await call(sns.subscribe, TopicArn=topic, Protocol="sqs", Endpoint=queue, Attributes=redrive)
+    made = await call(sns.subscribe, TopicArn=topic, Protocol="sqs", Endpoint=queue, Attributes=redrive)
+    reaction_id = "topic/news/" + made["SubscriptionArn"].rpartition(":")[2]
+    await call(sns.publish, TopicArn=topic, Message="refused by both")
+    for _ in range(200):
+        kept = await server.store.view(server.reactions.dead_letters, reaction_id)
+        if kept:
+            break
+        await asyncio.sleep(0.01)
+    assert "its dead-letter queue refused it" in kept[0].reason
+    await call(sqs.set_queue_attributes, QueueUrl=dead_url, Attributes={"Policy": let_topic_send(dead, topic)})
     await call(sns.publish, TopicArn=topic, Message="hello")
     [letter] = await receive(sqs, dead_url)
     assert json.loads(letter["Body"])["Message"] == "hello"
