@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -199,6 +200,33 @@ async def test_managed_policies_and_their_versions(store: Store, accounts: Accou
     await store.commit(policies.delete_version, policy.arn, "v1")
     await store.commit(accounts.roles.detach, "job", policy.arn)
     await store.commit(policies.delete, policy.arn)
+
+
+async def test_the_ring_follows_changes(tmp_path: Path, accounts: Accounts, ring: KeyRing, clock: SetClock) -> None:
+    wakeups = Wakeups()
+    store = await open_store(tmp_path / "watched", StoreSettings(), clock, wakeups)
+    watching = asyncio.create_task(ring.watch(store, wakeups))
+    await store.commit(accounts.users.create, "ann")
+    key, _ = await store.commit(accounts.users.create_key, "ann")
+    await found(ring, key.id, True)
+    await store.commit(accounts.users.delete_key, key.id)
+    await found(ring, key.id, False)
+    watching.cancel()
+    await store.close()
+
+
+async def found(ring: KeyRing, key_id: str, expected: bool) -> None:
+    """Wait until the ring knows the key, or does not."""
+    async with asyncio.timeout(5):
+        while True:
+            try:
+                ring.find(key_id)
+                known = True
+            except Unauthenticated:
+                known = False
+            if known is expected:
+                return
+            await asyncio.sleep(0.01)
 
 
 async def test_another_master_key_is_noticed(store: Store, accounts: Accounts) -> None:

@@ -8,7 +8,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 from unittest import mock
-from urllib.parse import urlsplit
+from urllib.parse import urlencode, urlsplit
 
 import pytest
 from botocore.auth import S3SigV4Auth, S3SigV4QueryAuth, SigV4Auth, SigV4QueryAuth
@@ -28,6 +28,17 @@ KEY_ID, SECRET, TOKEN = "AKIATEST", "secret/+key", "session-token=="
 USER = Principal("user", SCOPE.account, "ann", "arn:aws:iam::000000000000:user/ann")
 ROLE = Principal("role", SCOPE.account, "job", "arn:aws:sts::000000000000:assumed-role/job/s")
 NOW_MS = 1_790_000_000_000
+
+
+PRESIGN = {
+    "X-Amz-Algorithm": "AWS4-HMAC-SHA256",
+    "X-Amz-Credential": f"{KEY_ID}/20260921/us-east-1/s3/aws4_request",
+    "X-Amz-Date": "20260921T141320Z",
+    "X-Amz-Expires": "60",
+    "X-Amz-SignedHeaders": "host",
+    "X-Amz-Signature": "0" * 64,
+    "X-Amz-Security-Token": "",
+}
 
 
 class FixedClock:
@@ -277,3 +288,35 @@ def test_signing_keys_are_bounded() -> None:
 def test_unreadable_date_header(text: str) -> None:
     request = sign(SigV4Auth, "sqs", headers={"Date": "now"})
     assert refused(with_header(request, "date", text)) == "malformed"
+
+
+words = st.one_of(
+    st.text(max_size=30),
+    st.sampled_from(
+        [
+            "AWS4-HMAC-SHA256",
+            "AWS4-HMAC-SHA256 Credential=A/20260101/us-east-1/s3/aws4_request",
+            "SignedHeaders=host",
+            f"Signature={'0' * 64}",
+            "20260921T141320Z",
+            "٢٠٢٦٠٩٢١T141320Z",
+            "99999999T999999Z",
+            ",",
+        ]
+    ),
+)
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    authorization=st.lists(words, max_size=4).map(",".join),
+    date=words,
+    query=st.dictionaries(st.sampled_from(list(PRESIGN)), words, max_size=7),
+)
+def test_garbage_is_refused_and_never_breaks(authorization: str, date: str, query: dict[str, str]) -> None:
+    headers = [("host", "h"), ("authorization", authorization), ("x-amz-date", date)]
+    for hint in ("s3", "sqs"):
+        for raw_query in (b"", urlencode({**PRESIGN, **query}).encode()):
+            kept = headers if not raw_query else headers[:1]
+            request = Request("GET", b"/", raw_query, Headers(kept), Body(mock.Mock(), 1.0), "http", "c", "r")
+            refused_or_anonymous(request, hint, b"")

@@ -162,6 +162,8 @@ def conditions_of(request: Request, principal: Principal, now_ms: int) -> dict[s
     }
     if principal.kind in ("user", "root"):
         conditions["aws:username"] = [principal.name]
+    for key, value in principal.tags.items():
+        conditions[f"aws:PrincipalTag/{key}"] = [value]
     if referer := request.headers.get("referer"):
         conditions["aws:Referer"] = [referer]
     return conditions

@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import logging
 from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
 
 from sluiceway.core.clock import Clock
 from sluiceway.core.identity import Principal
 from sluiceway.core.store import Store, View
 from sluiceway.core.wakeups import Wakeups
-from sluiceway.errors import Unauthenticated
+from sluiceway.errors import Unauthenticated, Unavailable
 from sluiceway.services.accounts.holders import documents
 from sluiceway.services.accounts.rows import KEYS, WAKE, AccessKey, Role, User
 from sluiceway.services.accounts.service import Accounts
 from sluiceway.services.accounts.sessions import Session
 from sluiceway.services.accounts.users import key_context
+
+log = logging.getLogger(__name__)
+
+_RETRY_S: Final = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,8 +91,14 @@ class KeyRing:
         """Refresh at every change, until cancelled."""
         while True:
             changed = wakeups.expect(WAKE)
-            await self.refresh(store)
-            await changed
+            try:
+                await self.refresh(store)
+            except Unavailable as error:
+                log.warning("keys could not be read again, trying once more: %s", error.message)
+                await asyncio.wait([changed], timeout=_RETRY_S)
+                changed.cancel()
+            else:
+                await changed
 
     def _read(self, view: View) -> Snapshot:
         keys = {str(key[0]): AccessKey(**row) for key, row in view.scan(KEYS)}
