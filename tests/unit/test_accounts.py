@@ -277,7 +277,7 @@ def test_damaged_key_files_are_refused(tmp_path: Path, content: bytes) -> None:
         path = tmp_path / name
         path.write_bytes(content)
         path.chmod(0o600)
-        with pytest.raises(KeyFileError, match="is not a (root|master) key"):
+        with pytest.raises(KeyFileError, match=r"is not a (root|master) key"):
             read(tmp_path)
         assert path.read_bytes() == content
 
