@@ -13,13 +13,14 @@ import pytest
 
 from sluiceway.config import DeliverySettings, ReactionSettings, StoreSettings, TopicSettings
 from sluiceway.core.clock import SystemClock
-from sluiceway.core.identity import Scope
+from sluiceway.core.identity import Principal, Scope
 from sluiceway.core.store import Tx, View
 from sluiceway.core.wakeups import Wakeups
 from sluiceway.engines.sqlite.store import SqliteStore, open_store
-from sluiceway.errors import AlreadyExists, DomainError, Invalid, NotFound, NotImplementedYet, TooLarge
+from sluiceway.errors import AccessDenied, AlreadyExists, DomainError, Invalid, NotFound, NotImplementedYet, TooLarge
 from sluiceway.reactions.dispatcher import Dispatcher
 from sluiceway.reactions.targets.catalog import topic_targets
+from sluiceway.reactions.targets.destinations import OutcomeDestinations
 from sluiceway.reactions.targets.signing import RsaSigner, open_signer
 from sluiceway.services.access import authorize
 from sluiceway.services.outbox import Note, Outbox
@@ -422,6 +423,33 @@ def test_delivery_policies() -> None:
                 '{"requestPolicy": {"headerContentType": "image/png"}}', "[", "[]"):  # fmt: skip
         with pytest.raises(Invalid):
             policies.check_subscription(bad)
+
+
+async def test_outcomes_go_where_the_functions_role_may_send_them(world: World) -> None:
+    def role(*actions: str) -> Principal:
+        statement = {"Effect": "Allow", "Action": list(actions), "Resource": "*"}
+        return Principal(
+            "role", SCOPE.account, "r", "arn:aws:iam::000000000000:role/r", policies=({"Statement": statement},)
+        )
+
+    roles = {"good": role("sqs:*", "sns:*", "lambda:*"), "bad": role("s3:*")}
+
+    def caller_of(view: View, name: str) -> Principal:
+        return roles[name]
+
+    places = OutcomeDestinations(world.queues, world.topics, world.functions, authorize, caller_of)
+    good, bad = SCOPE.arn("lambda", "function:good"), SCOPE.arn("lambda", "function:bad")
+    for target in (QUEUE, ARN, FUNCTION):
+        with pytest.raises(AccessDenied):
+            await world.store.commit(places.send, target, bad, {"version": "1.0"})
+        await world.store.commit(places.send, target, good, {"version": "1.0"})
+    assert json.loads((await world.sent("jobs", 1))[0]["body"]) == {"version": "1.0"}
+    assert await world.sent("work", 1) == [{"version": "1.0"}]
+    published = await world.store.view(lambda view: view.read("topic/news", 0, 9))
+    assert [entry.value["message"] for entry in published] == ['{"version": "1.0"}']
+    for target in ("nonsense", "arn:aws:s3:::bucket"):
+        with pytest.raises(Invalid):
+            await world.store.commit(places.send, target, good, {})
 
 
 async def test_the_outbox_keeps_the_newest(world: World) -> None:
