@@ -213,6 +213,69 @@ class SecretSettings(BaseModel):
     tags_max: int = Field(50, description="Tags of a secret, parameter or key.")
 
 
+class StreamSettings(BaseModel):
+    """Data streams. Limits without another reason are Kinesis's own (Amazon Kinesis Data Streams, "Quotas")."""
+
+    streams_max: int = Field(1000, description="Streams of the account.")
+    shards_max: int = Field(500, description="Shards of the account; AWS's quota in the larger regions.")
+    on_demand_shards: int = Field(4, description="Shards of a new on-demand stream, as AWS begins with.")
+    record_bytes_max: int = Field(MiB, description="Bytes of a record's data and partition key together.")
+    batch_max: int = Field(500, description="Records of one PutRecords.")
+    batch_bytes_max: int = Field(5 * MiB, description="Bytes of one PutRecords, partition keys included.")
+    read_max: int = Field(10_000, description="Records of one GetRecords.")
+    read_bytes_max: int = Field(10 * MiB, description="Bytes of data that one GetRecords answers with.")
+    read_portion: int = Field(64, description="Records read from the store at a time; 64 of 1 MiB are 64 MiB.")
+    iterator_s: int = Field(300, description="Seconds that a shard iterator is good for.")
+    retention_h: int = Field(24, description="Hours that a new stream keeps its records; also the least.")
+    retention_h_max: int = Field(8760, description="Hours that a stream may keep its records (a year).")
+    trim_max: int = Field(1000, description="Records of a shard forgotten in one transaction, to keep it short.")
+    trim_every: int = Field(64, description="Records put between looks for expired ones; they are hidden anyway.")
+    page_max: int = Field(1000, description="Shards on one page of a list.")
+    tags_max: int = Field(50, description="Tags of a stream.")
+
+
+class MappingSettings(BaseModel):
+    """Event source mappings. Limits without another reason are Lambda's own (API reference and quotas)."""
+
+    mappings_max: int = Field(1000, description="Mappings of the account.")
+    payload_bytes_max: int = Field(6 * MiB, description="Bytes of one synchronous invocation's event.")
+    batch_max: int = Field(10_000, description="Records of one batch of a stream or standard queue.")
+    fifo_batch_max: int = Field(10, description="Messages of one batch of a FIFO queue.")
+    window_s_max: int = Field(300, description="Seconds that a batch may wait to fill.")
+    filters_max: int = Field(10, description="Filter patterns of one mapping.")
+    pattern_chars_max: int = Field(4096, description="Characters of one filter pattern.")
+    concurrency: int = Field(5, description="Batches of a queue under way at once; Lambda begins with five pollers.")
+    concurrency_max: int = Field(1000, description="The largest MaximumConcurrency of a queue.")
+    retry_ms_min: int = Field(1000, description="Milliseconds before a failed stream batch is tried again; doubles.")
+    retry_ms_max: int = Field(60_000, description="The longest of those waits.")
+    recover_s: float = Field(1.0, description="Seconds a poller rests after the server itself failed it.")
+    idle_s: float = Field(20.0, description="Seconds until a queue is looked at again, should a wake-up be lost.")
+
+
+class TableSettings(BaseModel):
+    """Tables. Limits without another reason are DynamoDB's own (Developer Guide, "Quotas")."""
+
+    tables_max: int = Field(2500, description="Tables of the account.")
+
+
+class ApiSettings(BaseModel):
+    """HTTP and WebSocket APIs. Limits without another reason are API Gateway's own (Developer Guide, "Quotas")."""
+
+    apis_max: int = Field(600, description="APIs of the account.")
+
+
+class SearchSettings(BaseModel):
+    """Search. Limits without another reason are Elasticsearch's defaults."""
+
+    indices_max: int = Field(1000, description="Indices; each keeps a few files open.")
+
+
+class FunctionSettings(BaseModel):
+    """Functions. Limits without another reason are Lambda's own (Developer Guide, "Quotas")."""
+
+    functions_max: int = Field(1000, description="Functions of the account.")
+
+
 class Settings(BaseSettings):
     """Everything an operator can set."""
 
@@ -235,6 +298,12 @@ class Settings(BaseSettings):
     delivery: DeliverySettings = Field(default_factory=DeliverySettings)
     queues: QueueSettings = Field(default_factory=QueueSettings)
     stacks: StackSettings = Field(default_factory=StackSettings)
+    streams: StreamSettings = Field(default_factory=StreamSettings)
+    mappings: MappingSettings = Field(default_factory=MappingSettings)
+    tables: TableSettings = Field(default_factory=TableSettings)
+    apis: ApiSettings = Field(default_factory=ApiSettings)
+    search: SearchSettings = Field(default_factory=SearchSettings)
+    functions: FunctionSettings = Field(default_factory=FunctionSettings)
 
     @classmethod
     def settings_customise_sources(
@@ -260,3 +329,19 @@ def load_settings(given: dict[str, Any]) -> Settings:
         model_config = SettingsConfigDict(toml_file=data / "sluiceway.toml")
 
     return FromFolder(**given)
+
+
+def cache_folder() -> Path:
+    """Where this user's programs keep what can be made again (XDG Base Directory Specification)."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "sluiceway"
+
+
+def runtime_folder() -> Path:
+    """Where this user's running programs find each other, with the same source."""
+    runtime = os.environ.get("XDG_RUNTIME_DIR")
+    return Path(runtime) / "sluiceway" if runtime else cache_folder()
+
+
+def program_path() -> str:
+    """The folders in which commands are looked for, as one colon-separated text."""
+    return os.environ.get("PATH", os.defpath)

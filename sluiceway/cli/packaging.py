@@ -21,6 +21,7 @@ from typing import Any, Final
 import yaml
 
 from sluiceway.cli.running import fail
+from sluiceway.config import cache_folder, program_path
 from sluiceway.errors import DomainError
 from sluiceway.services.stacks import templates
 
@@ -115,7 +116,7 @@ def _installed(requirements: Path, say: Callable[[str], Any]) -> Path:
     """The folder with the packages of ``requirements``, made once."""
     version = f"{sys.version_info.major}.{sys.version_info.minor}"
     digest = hashlib.sha256(f"{version}\n{requirements.read_text()}".encode()).hexdigest()[:32]
-    base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "sluiceway" / "packages"
+    base = cache_folder() / "packages"
     target = base / digest
     if target.is_dir():
         return target
@@ -134,7 +135,7 @@ def _installed(requirements: Path, say: Callable[[str], Any]) -> Path:
 
 
 def _install_command(requirements: Path, target: Path) -> list[str]:
-    uv = shutil.which("uv", path=f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}")
+    uv = shutil.which("uv", path=f"{Path(sys.executable).parent}{os.pathsep}{program_path()}")
     arguments = ["install", "--quiet", "--requirement", str(requirements), "--target", str(target)]
     if uv:
         return [uv, "pip", *arguments, "--python", sys.executable]

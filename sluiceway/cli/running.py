@@ -20,14 +20,13 @@ from botocore.auth import SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 
-from sluiceway.config import Settings
+from sluiceway.config import Settings, runtime_folder
 from sluiceway.engines.keyfile import RootKey, read_root_key
 
 
 def user_folder() -> Path:
     """Where this user's running servers are listed."""
-    base = os.environ.get("XDG_RUNTIME_DIR") or os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
-    return Path(base) / "sluiceway" / "servers"
+    return runtime_folder() / "servers"
 
 
 @dataclass(frozen=True, slots=True)

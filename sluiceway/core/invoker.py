@@ -26,7 +26,12 @@ class Invoker(Protocol):
     """The pool of function workers."""
 
     async def invoke(
-        self, function: str, payload: bytes, *, qualifier: str | None = None, request_id: str | None = None,
+        self,
+        function: str,
+        payload: bytes,
+        *,
+        qualifier: str | None = None,
+        request_id: str | None = None,
         client_context: str | None = None,
     ) -> Invocation:
         """Run ``function`` (its plain name) with a JSON payload and return its outcome.

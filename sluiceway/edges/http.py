@@ -67,9 +67,7 @@ class Body:
             try:
                 message = await asyncio.wait_for(self._receive(), self._idle_s)
             except TimeoutError:
-                raise Invalid(
-                    "request_timeout", "The request's body did not arrive within the time allowed."
-                ) from None
+                raise Invalid("request_timeout", "The request's body did not arrive within the time allowed.") from None
             if message["type"] == "http.disconnect":
                 raise ClientGone
             self.done = not message.get("more_body", False)

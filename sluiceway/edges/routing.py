@@ -146,8 +146,6 @@ def _rest(request: Request) -> str:
     for action, service in OPEN_ACTIONS.items():
         if action in request.raw_query:
             return service
-    if request.method == "POST" and request.headers.get("content-type").startswith(
-        "application/x-www-form-urlencoded"
-    ):
+    if request.method == "POST" and request.headers.get("content-type").startswith("application/x-www-form-urlencoded"):
         return "sns"
     return "s3"

@@ -19,17 +19,32 @@ from sluiceway.edges.aws.codecs import Codecs, ServiceCodec
 from sluiceway.edges.http import Headers, parse_query
 from sluiceway.errors import Invalid, NotFound, NotImplementedYet
 
-SERVICES = (
-    "s3 sns sqs dynamodb dynamodbstreams kinesis lambda apigateway apigatewayv2 apigatewaymanagementapi "
-    "sts iam secretsmanager ssm kms cloudformation logs es"
-).split()
+SERVICES = [
+    "s3",
+    "sns",
+    "sqs",
+    "dynamodb",
+    "dynamodbstreams",
+    "kinesis",
+    "lambda",
+    "apigateway",
+    "apigatewayv2",
+    "apigatewaymanagementapi",
+    "sts",
+    "iam",
+    "secretsmanager",
+    "ssm",
+    "kms",
+    "cloudformation",
+    "logs",
+    "es",
+]
 CODECS = Codecs()
 DEPTH_MAX = 4
 #: Two members of one name on the wire: botocore itself reads one element into both, so only one is compared.
-TWINS = {
-    name: ("Events",)
-    for name in ("TopicConfigurationDeprecated", "QueueConfigurationDeprecated", "CloudFunctionConfiguration")
-}
+TWINS = dict.fromkeys(
+    ("TopicConfigurationDeprecated", "QueueConfigurationDeprecated", "CloudFunctionConfiguration"), ("Events",)
+)
 
 times = st.integers(0, 4_000_000_000).map(lambda s: datetime.fromtimestamp(s, UTC))
 any_text = st.text(
@@ -189,7 +204,7 @@ def test_requests_come_out_as_botocore_sent_them(service: str) -> None:
 
 def round_out(codec: ServiceCodec, model: OperationModel, output: dict[str, Any]) -> dict[str, Any]:
     wire = codec.serialize(model.name, output, "request-1")
-    headers = {n: v for n, v in wire.headers}
+    headers = dict(wire.headers)
     from botocore.awsrequest import HeadersDict
 
     parsed = create_parser(codec.protocol).parse(
@@ -223,9 +238,7 @@ def test_botocore_reads_every_error(service: str) -> None:
         parsed = create_parser(codec.protocol).parse(
             {"status_code": wire.status, "headers": {n.lower(): v for n, v in wire.headers}, "body": wire.body}, None
         )
-        if codec.protocol == "query":
-            expected = shape.metadata.get("error", {}).get("code", shape.name)
-        elif "awsQueryCompatible" in codec._model.metadata:
+        if codec.protocol == "query" or "awsQueryCompatible" in codec._model.metadata:
             expected = shape.metadata.get("error", {}).get("code", shape.name)
         else:
             expected = shape.name

@@ -19,7 +19,11 @@ def handler(event, context):
 
 def count(upload, size):
     """Add one upload to the total, once: its mark and the total change together or not at all."""
-    mark = {"TableName": table.name, "Item": {"id": f"upload:{upload}"}, "ConditionExpression": "attribute_not_exists(id)"}
+    mark = {
+        "TableName": table.name,
+        "Item": {"id": f"upload:{upload}"},
+        "ConditionExpression": "attribute_not_exists(id)",
+    }
     total = {
         "TableName": table.name,
         "Key": {"id": "total"},

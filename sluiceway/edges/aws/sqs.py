@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 from urllib.parse import urlsplit
 
@@ -348,7 +348,7 @@ def _name(call: Call) -> str:
     url = call.params.get("QueueUrl")
     if url is None:
         return str(call.params.get("QueueName", ""))
-    name = urlsplit(url).path.rstrip("/").rpartition("/")[2]
+    name = urlsplit(str(url)).path.rstrip("/").rpartition("/")[2]
     if not name:
         raise NotFound("queue", "The specified queue does not exist.")
     return name
@@ -360,7 +360,7 @@ def _url(call: Call, name: str) -> str:
 
 def _from_token(token: str | None) -> str:
     try:
-        return base64.urlsafe_b64decode(token or "").decode()
+        return base64.urlsafe_b64decode(token or "").decode())
     except ValueError:
         raise Invalid("token", "NextToken is not valid.") from None
 
@@ -401,7 +401,7 @@ def _message(message: Received, params: dict[str, Any]) -> dict[str, Any]:
     return output
 
 
-def _is_wanted(name: str, wanted: list[str]) -> bool:
+def _is_wanted(name: str, wanted: Sequence[str]) -> bool:
     return any(one in ("All", ".*", name) or (one.endswith(".*") and name.startswith(one[:-2])) for one in wanted)
 
 

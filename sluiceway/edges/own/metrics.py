@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.core import Metric
 from prometheus_client.registry import Collector
 
 _SECONDS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0, 30.0)
@@ -82,4 +82,4 @@ class _Parts(Collector):
 
 
 def _family(sample: Sample) -> Metric:
-    return (CounterMetricFamily if sample.total else GaugeMetricFamily)(sample.name, sample.help)
+    return Metric(sample.name, sample.help, "counter" if sample.total else "gauge")  # type: ignore[no-untyped-call]

@@ -205,8 +205,12 @@ def _reaction_statuses(view: View, reactions: Reactions) -> list[dict[str, Any]]
 
 
 def _reaction_samples(statuses: list[dict[str, Any]]) -> list[Sample]:
-    gauges = (("lag", "Events not yet settled."), ("parked", "Events that wait for their next try."))
-    gauges += (("dead", "Events given up and kept."), ("oldest_age_ms", "Age of the oldest event not yet settled."))
+    gauges = (
+        ("lag", "Events not yet settled."),
+        ("parked", "Events that wait for their next try."),
+        ("dead", "Events given up and kept."),
+        ("oldest_age_ms", "Age of the oldest event not yet settled."),
+    )
     totals = (("delivered", "Events delivered."), ("failed", "Failed tries."))
     samples = []
     for row in statuses:

@@ -175,9 +175,7 @@ def _declared_size(headers: Headers, chunked: bool) -> int:
     return int(text)
 
 
-def _verify(
-    call: Call, sums: Sums, content: Content, promise: Promise | None, decoder: ChunkDecoder | None
-) -> None:
+def _verify(call: Call, sums: Sums, content: Content, promise: Promise | None, decoder: ChunkDecoder | None) -> None:
     if sums.sha256 is not None:
         _check_sha256(call.verified.payload_sha256, sums.sha256.hexdigest)
     md5 = content_md5(call.request.headers)
@@ -202,9 +200,7 @@ def _check_sha256(signed: str, computed: Callable[[], str]) -> None:
 
 
 def _incomplete() -> Invalid:
-    return Invalid(
-        "incomplete", "You did not provide the number of bytes specified by the Content-Length HTTP header"
-    )
+    return Invalid("incomplete", "You did not provide the number of bytes specified by the Content-Length HTTP header")
 
 
 @asynccontextmanager

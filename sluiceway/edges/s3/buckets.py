@@ -39,13 +39,9 @@ async def create_bucket(call: Call) -> Response:
 def _check_ownership(call: Call) -> None:
     headers = call.request.headers
     if headers.get("x-amz-bucket-object-lock-enabled").lower() == "true":
-        raise NotImplementedYet(
-            "header", "A header you provided implies functionality that is not implemented"
-        )
+        raise NotImplementedYet("header", "A header you provided implies functionality that is not implemented")
     if headers.get("x-amz-object-ownership") not in ("", "BucketOwnerEnforced"):
-        raise NotImplementedYet(
-            "header", "A header you provided implies functionality that is not implemented"
-        )
+        raise NotImplementedYet("header", "A header you provided implies functionality that is not implemented")
 
 
 async def head_bucket(call: Call) -> Response:
@@ -191,16 +187,10 @@ async def put_notification(call: Call) -> Response:
     asked = params.get("NotificationConfiguration") or {}
     if "EventBridgeConfiguration" in asked:
         raise NotImplementedYet("target", "This server has no EventBridge.")
-    rules = [
-        _rule(kind, item, item.get(arn) or "")
-        for member, kind, arn in _RULES
-        for item in asked.get(member) or ()
-    ]
+    rules = [_rule(kind, item, item.get(arn) or "") for member, kind, arn in _RULES for item in asked.get(member) or ()]
     skip = call.request.headers.get("x-amz-skip-destination-validation").lower() == "true"
     tools = call.tools
-    await tools.store.commit(
-        tools.objects.buckets.put_notifications, call.bucket, rules, call.actor, not skip
-    )
+    await tools.store.commit(tools.objects.buckets.put_notifications, call.bucket, rules, call.actor, not skip)
     return Response(200)
 
 

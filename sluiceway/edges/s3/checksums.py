@@ -32,9 +32,7 @@ class Promise:
 
 def promise_of(headers: Headers) -> Promise | None:
     """What the request says about its body's checksum. Raises ``Invalid("request")``."""
-    given = [
-        (name, value) for name, value in headers.items if name.startswith(_PREFIX) and name not in _NOT_VALUES
-    ]
+    given = [(name, value) for name, value in headers.items if name.startswith(_PREFIX) and name not in _NOT_VALUES]
     trailers = [name.strip().lower() for name in headers.get("x-amz-trailer").split(",") if name.strip()]
     trailers = [name for name in trailers if name.startswith(_PREFIX)]
     if len(given) + len(trailers) > 1:
@@ -81,9 +79,7 @@ def check_promise(promise: Promise | None, checksum: Checksum, trailers: dict[st
         if expected is None or not is_well_formed(promise.algorithm, expected):
             raise Invalid("request", f"Value for {promise.trailer} trailing header is invalid.")
     if expected is not None and expected != checksum.value:
-        raise Invalid(
-            "digest", f"The {promise.algorithm} you specified did not match the calculated checksum."
-        )
+        raise Invalid("digest", f"The {promise.algorithm} you specified did not match the calculated checksum.")
 
 
 def check_document(headers: Headers, body: bytes) -> None:

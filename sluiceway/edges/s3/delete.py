@@ -37,9 +37,7 @@ async def delete_objects(call: Call) -> Response:
             allowed.append((item["Key"], item.get("ETag")))
         else:
             errors.append({"Key": item["Key"], **refusal})
-    removed = await call.tools.store.commit(
-        call.tools.objects.contents.delete_many, call.bucket, allowed, call.actor
-    )
+    removed = await call.tools.store.commit(call.tools.objects.contents.delete_many, call.bucket, allowed, call.actor)
     deleted = [{"Key": key} for (key, _), done in zip(allowed, removed, strict=True) if done]
     message = "At least one of the pre-conditions you specified did not hold"
     errors.extend(

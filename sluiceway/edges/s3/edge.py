@@ -142,9 +142,7 @@ class S3Edge:
             return []
         return cors.actual(request.headers, request.method, access.cors)
 
-    def _failed(
-        self, request: Request, address: Address, operation: str | None, error: DomainError
-    ) -> Response:
+    def _failed(self, request: Request, address: Address, operation: str | None, error: DomainError) -> Response:
         code, status = code_of(error)
         if status == 500:
             log.error("s3 %s: unmapped error %r %s: %s", operation, error, error.kind, error.message)

@@ -161,9 +161,7 @@ def _overridden(call: Call, headers: list[tuple[str, str]]) -> list[tuple[str, s
     if not asked:
         return headers
     if call.principal.kind == "anonymous":
-        raise Invalid(
-            "request", "Request specific response headers cannot be used for anonymous GET requests."
-        )
+        raise Invalid("request", "Request specific response headers cannot be used for anonymous GET requests.")
     for value in asked.values():
         if not value.isprintable() or not value.isascii():
             raise Invalid("argument", "Header value cannot be represented using ISO-8859-1.")
@@ -180,9 +178,7 @@ def _not_modified(error: NotModified) -> Response:
     return Response(304, headers)
 
 
-async def open_pieces(
-    tools: Tools, pieces: tuple[Piece, ...], start: int, length: int
-) -> AsyncIterator[bytes] | None:
+async def open_pieces(tools: Tools, pieces: tuple[Piece, ...], start: int, length: int) -> AsyncIterator[bytes] | None:
     """A stream over the range, its first bytes already read; None if a blob went away meanwhile.
 
     Every blob of it is pinned until the stream ends, so that the sweep lets a reader finish.

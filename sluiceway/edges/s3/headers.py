@@ -79,18 +79,14 @@ def check_supported(headers: Headers) -> None:
     """Raises ``NotImplementedYet("header")`` or ``Invalid`` for what a write asks and can't have."""
     for name in _REFUSED:
         if name in headers:
-            raise NotImplementedYet(
-                "header", "A header you provided implies functionality that is not implemented"
-            )
+            raise NotImplementedYet("header", "A header you provided implies functionality that is not implemented")
     if headers.get("x-amz-acl") not in ("", "private", "bucket-owner-full-control"):
         raise Invalid("acl", "The bucket does not allow ACLs")
     storage_class = headers.get("x-amz-storage-class")
     if storage_class and storage_class not in _STORAGE_CLASSES:
         raise Invalid("storage_class", "The storage class you specified is not valid")
     if headers.get("x-amz-server-side-encryption") not in ("", "AES256"):
-        raise NotImplementedYet(
-            "header", "A header you provided implies functionality that is not implemented"
-        )
+        raise NotImplementedYet("header", "A header you provided implies functionality that is not implemented")
 
 
 def _drop_chunked(kept: dict[str, str]) -> None:

@@ -19,7 +19,7 @@ from sluiceway.edges.s3.headers import (
 from sluiceway.edges.s3.list import encoder_of, limit_of
 from sluiceway.edges.s3.put import allow_source, checksum_members, copy_source
 from sluiceway.errors import Conflict, Invalid, TooLarge
-from sluiceway.services.objects.checksums import ALGORITHMS, running, text_of
+from sluiceway.services.objects.checksums import ALGORITHMS, running
 from sluiceway.services.objects.conditions import check_source
 from sluiceway.services.objects.contents import Found
 from sluiceway.services.objects.multipart import Chosen, Part, Upload
@@ -168,9 +168,7 @@ async def complete(call: Call) -> Response:
     params = call.params(await body.document(call, of_body=False))
     parts = (params.get("MultipartUpload") or {}).get("Parts") or []
     chosen = [_chosen(part) for part in parts]
-    expected = [
-        Checksum(name, params[f"Checksum{name}"]) for name in ALGORITHMS if params.get(f"Checksum{name}")
-    ]
+    expected = [Checksum(name, params[f"Checksum{name}"]) for name in ALGORITHMS if params.get(f"Checksum{name}")]
     stored = await tools.store.commit(
         tools.objects.multipart.complete,
         call.bucket,
@@ -264,9 +262,7 @@ async def list_uploads(call: Call) -> Response:
         query.get("upload-id-marker", "") if query.get("key-marker") else "",
     )
     limit = limit_of(call, "max-uploads")
-    page = await tools.store.view(
-        tools.objects.multipart.uploads, call.bucket, prefix, delimiter, marker, limit
-    )
+    page = await tools.store.view(tools.objects.multipart.uploads, call.bucket, prefix, delimiter, marker, limit)
     encode = encoder_of(call)
     output: dict[str, Any] = {
         "Bucket": call.bucket,

@@ -67,9 +67,7 @@ async def copy_object(call: Call) -> Response:
 def _directive(call: Call, header: str) -> bool:
     value = call.request.headers.get(header) or "COPY"
     if value not in ("COPY", "REPLACE"):
-        raise Invalid(
-            "argument", "Unknown metadata directive.", ArgumentName=header, ArgumentValue=value[:50]
-        )
+        raise Invalid("argument", "Unknown metadata directive.", ArgumentName=header, ArgumentValue=value[:50])
     return value == "REPLACE"
 
 

@@ -84,22 +84,16 @@ ROUTES: Final[Mapping[tuple[Level, str, str], Route]] = {
     ),
     ("bucket", "POST", "delete"): Route("DeleteObjects", "", delete.delete_objects),
     ("bucket", "GET", "location"): Route("GetBucketLocation", "s3:GetBucketLocation", buckets.get_location),
-    ("bucket", "GET", "versioning"): Route(
-        "GetBucketVersioning", "s3:GetBucketVersioning", buckets.get_versioning
-    ),
+    ("bucket", "GET", "versioning"): Route("GetBucketVersioning", "s3:GetBucketVersioning", buckets.get_versioning),
     ("bucket", "GET", "policy"): Route("GetBucketPolicy", "s3:GetBucketPolicy", buckets.get_policy),
     ("bucket", "PUT", "policy"): Route("PutBucketPolicy", "s3:PutBucketPolicy", buckets.put_policy),
-    ("bucket", "DELETE", "policy"): Route(
-        "DeleteBucketPolicy", "s3:DeleteBucketPolicy", buckets.delete_policy
-    ),
+    ("bucket", "DELETE", "policy"): Route("DeleteBucketPolicy", "s3:DeleteBucketPolicy", buckets.delete_policy),
     ("bucket", "GET", "cors"): Route("GetBucketCors", "s3:GetBucketCORS", buckets.get_cors),
     ("bucket", "PUT", "cors"): Route("PutBucketCors", "s3:PutBucketCORS", buckets.put_cors),
     ("bucket", "DELETE", "cors"): Route("DeleteBucketCors", "s3:PutBucketCORS", buckets.delete_cors),
     ("bucket", "GET", "tagging"): Route("GetBucketTagging", "s3:GetBucketTagging", buckets.get_tagging),
     ("bucket", "PUT", "tagging"): Route("PutBucketTagging", "s3:PutBucketTagging", buckets.put_tagging),
-    ("bucket", "DELETE", "tagging"): Route(
-        "DeleteBucketTagging", "s3:PutBucketTagging", buckets.delete_tagging
-    ),
+    ("bucket", "DELETE", "tagging"): Route("DeleteBucketTagging", "s3:PutBucketTagging", buckets.delete_tagging),
     ("bucket", "GET", "notification"): Route(
         "GetBucketNotificationConfiguration", "s3:GetBucketNotification", buckets.get_notification
     ),
@@ -111,12 +105,8 @@ ROUTES: Final[Mapping[tuple[Level, str, str], Route]] = {
     ("object", "GET", ""): Route("GetObject", "s3:GetObject", get.get_object),
     ("object", "HEAD", ""): Route("HeadObject", "s3:GetObject", get.head_object),
     ("object", "DELETE", ""): Route("DeleteObject", "s3:DeleteObject", delete.delete_object),
-    ("object", "GET", "tagging"): Route(
-        "GetObjectTagging", "s3:GetObjectTagging", buckets.get_object_tagging
-    ),
-    ("object", "PUT", "tagging"): Route(
-        "PutObjectTagging", "s3:PutObjectTagging", buckets.put_object_tagging
-    ),
+    ("object", "GET", "tagging"): Route("GetObjectTagging", "s3:GetObjectTagging", buckets.get_object_tagging),
+    ("object", "PUT", "tagging"): Route("PutObjectTagging", "s3:PutObjectTagging", buckets.put_object_tagging),
     ("object", "DELETE", "tagging"): Route(
         "DeleteObjectTagging", "s3:DeleteObjectTagging", buckets.delete_object_tagging
     ),
@@ -124,9 +114,7 @@ ROUTES: Final[Mapping[tuple[Level, str, str], Route]] = {
     ("object", "PUT", "uploadId"): Route("UploadPart", "s3:PutObject", multipart.upload_part),
     ("object", "PUT", "uploadId copy"): Route("UploadPartCopy", "s3:PutObject", multipart.upload_part_copy),
     ("object", "POST", "uploadId"): Route("CompleteMultipartUpload", "s3:PutObject", multipart.complete),
-    ("object", "DELETE", "uploadId"): Route(
-        "AbortMultipartUpload", "s3:AbortMultipartUpload", multipart.abort
-    ),
+    ("object", "DELETE", "uploadId"): Route("AbortMultipartUpload", "s3:AbortMultipartUpload", multipart.abort),
     ("object", "GET", "uploadId"): Route("ListParts", "s3:ListMultipartUploadParts", multipart.list_parts),
 }
 

@@ -71,9 +71,7 @@ class Buckets:
             if not name.startswith(prefix):
                 break
             if name != after or not after:
-                found.append(
-                    Bucket(name, row["created_ms"], row["owner"], row["region"], tuple(row["settings"]))
-                )
+                found.append(Bucket(name, row["created_ms"], row["owner"], row["region"], tuple(row["settings"])))
             if limit is not None and len(found) >= limit:
                 break
         return found
@@ -233,18 +231,14 @@ def _check_statement(statement: Any, bucket_arn: str) -> None:
 
 
 def _is_own(resource: str, bucket_arn: str) -> bool:
-    return (
-        resource == bucket_arn or resource.startswith(f"{bucket_arn}/") or resource in ("*", f"{bucket_arn}*")
-    )
+    return resource == bucket_arn or resource.startswith(f"{bucket_arn}/") or resource in ("*", f"{bucket_arn}*")
 
 
 def check_cors_rule(rule: dict[str, Any]) -> None:
     """Raises ``Invalid("cors")`` (S3 API reference, CORSRule)."""
     for method in rule.get("AllowedMethods") or ():
         if method not in ("GET", "PUT", "POST", "DELETE", "HEAD"):
-            raise Invalid(
-                "cors", f"Found unsupported HTTP method in CORS config. Unsupported method is {method[:50]}"
-            )
+            raise Invalid("cors", f"Found unsupported HTTP method in CORS config. Unsupported method is {method[:50]}")
     if not rule.get("AllowedMethods") or not rule.get("AllowedOrigins"):
         raise Invalid("malformed", "The XML you provided was not well-formed or did not validate.")
     for origin in rule["AllowedOrigins"]:

@@ -106,9 +106,7 @@ class Contents:
         self._history.note(tx, bucket, event, key, sequence, stored, actor)
         return stored
 
-    def head(
-        self, view: View, bucket_name: str, key: str, conditions: Conditions = NO_CONDITIONS
-    ) -> StoredObject:
+    def head(self, view: View, bucket_name: str, key: str, conditions: Conditions = NO_CONDITIONS) -> StoredObject:
         """Raises ``NotFound("bucket"|"key")``, ``PreconditionFailed``, ``conditions.NotModified``."""
         stored = stored_at(view, bucket_name, key)
         if stored is None:
@@ -133,9 +131,7 @@ class Contents:
         check_key(key, self._limits)
         return self._delete(tx, bucket, key, actor, conditions)
 
-    def delete_many(
-        self, tx: Tx, bucket_name: str, keys: Sequence[tuple[str, str | None]], actor: Actor
-    ) -> list[bool]:
+    def delete_many(self, tx: Tx, bucket_name: str, keys: Sequence[tuple[str, str | None]], actor: Actor) -> list[bool]:
         """Remove each (key, required ETag or None); whether each was removed (or not there), in order.
 
         False is a key whose ETag was another one.
@@ -194,9 +190,7 @@ class Contents:
         changed = replace(stored, attributes=replace(stored.attributes, tags=checked))
         tx.put(OBJECTS, (bucket_name, key), changed.to_json())
 
-    def _delete(
-        self, tx: Tx, bucket: Bucket, key: str, actor: Actor, conditions: Conditions
-    ) -> StoredObject | None:
+    def _delete(self, tx: Tx, bucket: Bucket, key: str, actor: Actor, conditions: Conditions) -> StoredObject | None:
         old = stored_at(tx, bucket.name, key)
         if old is None:
             return None

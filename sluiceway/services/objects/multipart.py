@@ -188,9 +188,7 @@ class Multipart:
         if done is not None and done.upload == upload_id:
             return done
         upload = self.get(tx, bucket_name, key, upload_id)
-        all_parts = {
-            int(number): _part(int(number), row) for (_, number), row in tx.scan(PARTS, prefix=(upload_id,))
-        }
+        all_parts = {int(number): _part(int(number), row) for (_, number), row in tx.scan(PARTS, prefix=(upload_id,))}
         parts = self._chosen_parts(upload, all_parts, chosen)
         content = _joined(upload, parts)
         self._check_whole(content, expected, size)
@@ -342,9 +340,7 @@ def _first_upload(bucket: str, prefix: str, delimiter: str, after: tuple[str, st
 def _joined(upload: Upload, parts: list[Part]) -> Content:
     """One content of many parts; its ETag is the MD5 of their MD5s and their number."""
     digest = hashlib.md5(b"".join(bytes.fromhex(part.etag) for part in parts), usedforsecurity=False)
-    checksum = checksums.of_parts(
-        upload.algorithm, upload.type, [(part.checksum, part.size) for part in parts]
-    )
+    checksum = checksums.of_parts(upload.algorithm, upload.type, [(part.checksum, part.size) for part in parts])
     return Content(
         size=sum(part.size for part in parts),
         etag=f"{digest.hexdigest()}-{len(parts)}",

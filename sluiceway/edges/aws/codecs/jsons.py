@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, Final
 
 import orjson
 from botocore.model import ListShape, MapShape, Shape, StructureShape
@@ -139,7 +139,7 @@ def _bool(value: Any) -> bool:
     return value
 
 
-_SCALAR_READERS = {
+_SCALAR_READERS: Final[Mapping[str, Reader]] = {
     "blob": scalars.text_to_bytes,
     "boolean": _bool,
     "double": _float,

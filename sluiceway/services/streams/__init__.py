@@ -1,0 +1,6 @@
+"""Data streams: shards of records in order."""
+
+from sluiceway.services.streams.service import Streams
+from sluiceway.services.streams.values import Batch, Put, Record, Shard, Stream
+
+__all__ = ["Batch", "Put", "Record", "Shard", "Stream", "Streams"]
