@@ -360,7 +360,7 @@ def _url(call: Call, name: str) -> str:
 
 def _from_token(token: str | None) -> str:
     try:
-        return base64.urlsafe_b64decode(token or "").decode())
+        return base64.urlsafe_b64decode(token or "").decode()
     except ValueError:
         raise Invalid("token", "NextToken is not valid.") from None
 
