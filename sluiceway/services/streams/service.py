@@ -115,7 +115,7 @@ class Streams:
 
     def shards_open(self, view: View) -> int:
         """Shards of all streams."""
-        return sum(len(stream.starts) for stream in self.list(view))
+        return sum(len(stream.starts) for stream in self.all(view))
 
     # -- records
 
@@ -188,12 +188,12 @@ class Streams:
 
     def sweep(self, tx: Tx) -> int:
         """Forget records past their retention, at most ``trim_max`` of each shard; how many."""
-        return sum(self._trim(tx, stream, shard) for stream in list(self.list(tx)) for shard in stream.shards)
+        return sum(self._trim(tx, stream, shard) for stream in list(self.all(tx)) for shard in stream.shards)
 
     # -- inside
 
     def _check_room(self, tx: Tx, count: int) -> None:
-        streams = list(self.list(tx))
+        streams = list(self.all(tx))
         if len(streams) >= self._limits.streams_max:
             raise Throttled("streams", f"There are {len(streams)} streams already.")
         if sum(len(stream.starts) for stream in streams) + count > self._limits.shards_max:
