@@ -13,7 +13,7 @@ from dataclasses import replace
 from typing import Any, Final
 
 from sluiceway.config import StreamSettings
-from sluiceway.core.identity import Scope
+from sluiceway.core.identity import Arn, Scope
 from sluiceway.core.store import Tx, View
 from sluiceway.errors import AlreadyExists, Conflict, Invalid, NotFound, Throttled, TooLarge
 from sluiceway.services.reactions import offset_at
@@ -26,6 +26,7 @@ from sluiceway.services.streams.values import (
     ShardIterator,
     Stream,
     hash_of,
+    log_of,
     offset_of,
     record_of,
     sequence_of,
@@ -49,6 +50,27 @@ class Streams:
     def arn(self, name: str) -> str:
         """The stream's ARN."""
         return self.scope.arn("kinesis", f"stream/{name}")
+
+    def name_of(self, arn: str) -> str:
+        """The stream that an ARN names. Raises ``Invalid("arn")``; ``NotFound("stream")`` for another account's."""
+        try:
+            parsed = Arn.parse(arn)
+        except ValueError:
+            raise Invalid("arn", f"{arn[:200]} is not a stream's ARN.") from None
+        kind, _, name = parsed.resource.partition("/")
+        if parsed.service != "kinesis" or kind != "stream" or not _NAME.fullmatch(name):
+            raise Invalid("arn", f"{arn[:200]} is not a stream's ARN.")
+        if arn != self.arn(name):
+            raise NotFound("stream", f"Stream {name} under account {parsed.account} not found.")
+        return name
+
+    def shard_log(self, name: str, shard_id: str) -> str:
+        """The log of a shard's records."""
+        return log_of(name, shard_id)
+
+    def shard_logs(self, view: View, stream_arn: str) -> list[tuple[str, str]]:
+        """(shard id, log) of every shard. Raises ``NotFound("stream")``, ``Invalid("arn")``."""
+        return [(shard.id, shard.log) for shard in self.get(view, self.name_of(stream_arn)).shards]
 
     # -- streams
 
@@ -209,7 +231,10 @@ class Streams:
     def _checked_size(self, data: bytes, partition_key: str) -> int:
         if not 1 <= len(partition_key) <= _PARTITION_KEY_CHARS:
             raise Invalid("partition_key", f"A partition key has 1 to {_PARTITION_KEY_CHARS} characters.")
-        size = len(data) + len(partition_key.encode("utf-8", "surrogatepass"))
+        try:
+            size = len(data) + len(partition_key.encode())
+        except UnicodeEncodeError:
+            raise Invalid("partition_key", "A partition key is Unicode text.") from None
         if size > self._limits.record_bytes_max:
             raise TooLarge("record", f"A record is at most {self._limits.record_bytes_max} bytes.")
         return size

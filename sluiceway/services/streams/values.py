@@ -134,7 +134,7 @@ def log_of(stream: str, shard_id: str) -> str:
 def hash_of(partition_key: str, explicit: str | None) -> int:
     """The MD5 of the partition key as a number, or what the producer chose. Raises ``Invalid("hash_key")``."""
     if explicit is None:
-        digest = hashlib.md5(partition_key.encode("utf-8", "surrogatepass"), usedforsecurity=False).digest()
+        digest = hashlib.md5(partition_key.encode(), usedforsecurity=False).digest()
         return int.from_bytes(digest, "big")
     if not (explicit.isascii() and explicit.isdigit() and len(explicit) <= 39 and int(explicit) < _HASHES):
         raise Invalid("hash_key", f"Invalid ExplicitHashKey: {explicit[:50]} is not in the range from 0 to 2^128-1.")
