@@ -240,6 +240,9 @@ class MappingSettings(BaseModel):
     mappings_max: int = Field(1000, description="Mappings of the account.")
     payload_bytes_max: int = Field(6 * MiB, description="Bytes of one synchronous invocation's event.")
     batch_max: int = Field(10_000, description="Records of one batch of a stream or standard queue.")
+    held_max: int = Field(
+        256, description="Records of a batch delivered at once, whatever BatchSize says; of 1 MiB they take 350 MiB."
+    )
     fifo_batch_max: int = Field(10, description="Messages of one batch of a FIFO queue.")
     window_s_max: int = Field(300, description="Seconds that a batch may wait to fill.")
     filters_max: int = Field(10, description="Filter patterns of one mapping.")
@@ -268,12 +271,59 @@ class SearchSettings(BaseModel):
     """Search. Limits without another reason are Elasticsearch's defaults."""
 
     indices_max: int = Field(1000, description="Indices; each keeps a few files open.")
+    fields_max: int = Field(1000, description="Fields of an index's mapping.")
+    depth_max: int = Field(20, description="Objects inside each other, in a mapping, a document or a query.")
+    window_max: int = Field(10_000, description="from + size of a search.")
+    clauses_max: int = Field(1024, description="Clauses of a query.")
+    terms_max: int = Field(65_536, description="Values of a terms query.")
+    sort_docs_max: int = Field(100_000, description="Matches sorted by fields (about 5 us each); more are refused.")
+    buckets_max: int = Field(65_535, description="Buckets of an aggregation.")
+    highlight_chars_max: int = Field(1_000_000, description="Characters of a field that are looked through for marks.")
+    body_bytes_max: int = Field(10 * MiB, description="Bytes of a document or a query; Amazon's smaller domains' limit.")
+    bulk_bytes_max: int = Field(32 * MiB, description="Bytes of a _bulk body, which is held in memory.")
+    bulk_commit: int = Field(200, description="Changes of a _bulk in one transaction, so that others get their turn.")
+    refresh_s: float = Field(0.2, description="Seconds in which changes are gathered before they are searchable.")
+    refresh_wait_s: float = Field(30.0, description="Seconds that refresh=wait_for waits at most.")
+    feed_entries: int = Field(1000, description="Changes fed to an index at a time.")
+    feed_bytes: int = Field(8 * MiB, description="Bytes of documents fed to an index at a time.")
+    writers_max: int = Field(4, description="Indices kept open for writing; each takes writer_bytes of memory.")
+    writer_bytes: int = Field(15_000_000, description="Memory of an index's writer; the engine wants 15 MB at least.")
+    readers_max: int = Field(200, description="Indices kept open for searching.")
+    threads: int = Field(2, description="Searches that run at the same time.")
+    searches_waiting_max: int = Field(200, description="Searches that wait for their turn; more are told to come again.")
+    domains_max: int = Field(100, description="Domains of the account; Amazon's own quota.")
 
 
 class FunctionSettings(BaseModel):
     """Functions. Limits without another reason are Lambda's own (Developer Guide, "Quotas")."""
 
     functions_max: int = Field(1000, description="Functions of the account.")
+    payload_bytes_max: int = Field(6 * MiB, description="Bytes of a synchronous invocation's event and answer.")
+    async_bytes_max: int = Field(MiB, description="Bytes of an asynchronous invocation's event.")
+    timeout_s_max: int = Field(900, description="Seconds that one invocation may take.")
+    memory_mb_min: int = Field(128, description="MiB of the smallest function.")
+    memory_mb_max: int = Field(10_240, description="MiB of the largest function.")
+    environment_bytes_max: int = Field(4096, description="Bytes of a function's environment variables.")
+    archive_bytes_max: int = Field(250 * MiB, description="Bytes of a function's code once unpacked.")
+    archive_files_max: int = Field(50_000, description="Files of a function's code, against an archive of millions.")
+    policy_bytes_max: int = Field(20 * KiB, description="Bytes of a function's resource policy.")
+    tags_max: int = Field(50, description="Tags of a function.")
+    page_max: int = Field(50, description="Functions on one page of a list.")
+    workers_max: int = Field(32, description="Worker processes at the same time; each takes 30 to 200 MiB.")
+    waiting_max: int = Field(256, description="Invocations that wait for a free worker; more are throttled.")
+    waiting_s: float = Field(10.0, description="Seconds that an invocation waits for a worker before 429.")
+    init_s: float = Field(30.0, description="Seconds for a worker to load its handler; AWS gives 10 on a quiet host.")
+    idle_s: float = Field(300.0, description="Seconds that an idle worker is kept warm.")
+    age_s: float = Field(6 * 3600.0, description="Seconds until a worker is replaced; its credentials live 12 hours.")
+    files_max: int = Field(1024, description="Open files of a worker's processes.")
+    temporary_bytes_max: int = Field(512 * MiB, description="Bytes of one file that a worker writes (AWS: /tmp).")
+    memory_check_s: float = Field(0.25, description="Seconds between looks at the memory of busy workers.")
+    log_line_bytes_max: int = Field(256 * KiB, description="Bytes of one log line; the rest of it is cut.")
+    log_delay_s: float = Field(0.2, description="Seconds that log lines are gathered before they are committed.")
+    log_waiting_bytes_max: int = Field(
+        MiB, description="Bytes of log lines of a worker not committed yet; a louder worker is slowed down."
+    )
+    log_kept_s: int = Field(7 * 24 * 3600, description="Seconds that log lines are kept.")
 
 
 class Settings(BaseSettings):
