@@ -5,7 +5,9 @@ A reaction's filter is one of
 * ``{"attributes": POLICY}``: an SNS filter policy on a message's attributes (``FilterPolicyScope``
   MessageAttributes), where the event is a topic's message with "attributes" {name: {"Type", "Value"}};
 * ``{"body": POLICY}``: an SNS filter policy on the JSON in the event's "message" (MessageBody);
-* ``{"patterns": [PATTERN, ...]}``: Lambda's event filter patterns on the event itself; one must match.
+* ``{"patterns": [PATTERN, ...]}``: Lambda's event filter patterns on the event itself; one must match;
+* ``{"stream": [PATTERN, ...]}``: the same on a data stream's record {"key", "data" (base64)}, which a pattern
+  knows as {"partitionKey", "data"}.
 
 The grammar of all three is that of event patterns (Amazon SNS Developer Guide, "Subscription filter
 policies"; AWS Lambda Developer Guide, "Event filtering"). A policy is compiled to nested closures over
@@ -15,6 +17,7 @@ None where the field is absent.
 
 from __future__ import annotations
 
+import base64
 import json
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
@@ -55,6 +58,8 @@ def matcher(rule: Mapping[str, Any] | None) -> Matches | None:
         return partial(_on_body, _compile(rule["body"]))
     if "patterns" in rule:
         return patterns_matcher(rule["patterns"])
+    if "stream" in rule:
+        return partial(_on_record, patterns_matcher(rule["stream"]))
     raise Invalid("filter", f"A filter of an unknown form: {', '.join(rule) or 'empty'}")
 
 
@@ -85,7 +90,25 @@ def parse_policy(text: str, scope: str) -> dict[str, Any]:
     return policy
 
 
+def content(text: str) -> Any:
+    """What a pattern sees of a message's body or a record's data: a JSON object, or else the plain text."""
+    try:
+        found = json.loads(text)
+    except (ValueError, RecursionError):
+        return text
+    return found if isinstance(found, dict) else text
+
+
 # -- what is looked at
+
+
+def _on_record(matches: Matches, event: Mapping[str, Any]) -> bool:
+    view: dict[str, Any] = {"partitionKey": event["key"]}
+    try:
+        view["data"] = content(base64.b64decode(event["data"]).decode())
+    except ValueError:
+        view["data"] = _Opaque()
+    return matches(view)
 
 
 def _on_attributes(matches: Matches, event: Mapping[str, Any]) -> bool:

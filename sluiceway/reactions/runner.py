@@ -414,7 +414,9 @@ class _Tally:
 
     def _hold(self, rest: list[Entry], tries: int, failure: DeliveryFailed) -> None:
         reaction, chance = self._armed.reaction, self._context.chance.random()
-        halved = len(rest) // 2 if reaction.bisect and len(rest) > 1 and not failure.permanent else 0
+        failed = rest[: failure.events]
+        splits = reaction.bisect and failure.counted and not failure.permanent
+        halved = len(failed) // 2 if splits else 0
         if halved:  # a split costs none of the tries
             self.stopped_at = rest[0].offset
             self.wait = (tries, 0, halved)
@@ -422,9 +424,11 @@ class _Tally:
         step = next_step(reaction, rest[0], tries, rest[0].time_ms, failure, self._now_ms, chance)
         if isinstance(step, Parked):
             self.stopped_at = rest[0].offset
-            self.wait = (step.tries, step.next_try_ms, len(rest) if reaction.bisect else 0)
+            self.wait = (step.tries, step.next_try_ms, len(failed) if reaction.bisect else 0)
             return
-        for entry in rest:
+        if len(failed) < len(rest):
+            self.stopped_at = rest[len(failed)].offset
+        for entry in failed:
             dead = DeadLetter(entry.offset, entry.time_ms, entry.value, step.tries, step.reason, self._now_ms)
             self._bury(entry, dead)
             self.settled.append(entry.offset)

@@ -20,16 +20,24 @@ class DeliveryFailed(Exception):
 
     ``permanent`` gives the event up at once. ``retry_after_ms`` overrides the retry policy's delay.
     ``counted=False`` leaves the tries as they were (a throttled function: only the age ends those tries).
+    ``events`` is how many of an ordered batch it is about, from the first failed one; None: all the rest.
     """
 
     def __init__(
-        self, reason: str, permanent: bool = False, *, retry_after_ms: int | None = None, counted: bool = True
+        self,
+        reason: str,
+        permanent: bool = False,
+        *,
+        retry_after_ms: int | None = None,
+        counted: bool = True,
+        events: int | None = None,
     ) -> None:
         super().__init__(reason)
         self.reason = reason
         self.permanent = permanent
         self.retry_after_ms = retry_after_ms
         self.counted = counted
+        self.events = events
 
 
 @dataclass(frozen=True, slots=True)

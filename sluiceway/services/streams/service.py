@@ -135,6 +135,16 @@ class Streams:
         tags = {key: value for key, value in {**stream.tags, **add}.items() if key not in remove}
         tx.put(STREAMS, (name,), replace(stream, tags=self._checked_tags(tags)).to_json())
 
+    def starts(
+        self, view: View, stream_arn: str, position: str, time_ms: int | None = None
+    ) -> list[tuple[str, str, int]]:
+        """(shard id, log, offset) of every shard's ``position`` (TRIM_HORIZON, LATEST, AT_TIMESTAMP).
+
+        Raises as ``shard_logs`` and ``iterator``.
+        """
+        stream = self.get(view, self.name_of(stream_arn))
+        return [(one.id, one.log, self._offset(view, stream, one, position, None, time_ms)) for one in stream.shards]
+
     def shards_open(self, view: View) -> int:
         """Shards of all streams."""
         return sum(len(stream.starts) for stream in self.all(view))
