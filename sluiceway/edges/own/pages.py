@@ -35,12 +35,18 @@ _WAIT_S_MAX: Final = 20.0
 class Parts(Protocol):
     """What the pages look at."""
 
-    store: Store
-    wakeups: Wakeups
-    reactions: Reactions
-    verifier: SignatureVerifier
-    authorize: Authorize
-    settings: Settings
+    @property
+    def store(self) -> Store: ...
+    @property
+    def wakeups(self) -> Wakeups: ...
+    @property
+    def reactions(self) -> Reactions: ...
+    @property
+    def verifier(self) -> SignatureVerifier: ...
+    @property
+    def authorize(self) -> Authorize: ...
+    @property
+    def settings(self) -> Settings: ...
 
 
 class OwnPages:

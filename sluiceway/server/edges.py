@@ -1,0 +1,74 @@
+"""The edges over the services: which protocol is answered by what."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from sluiceway.core.invoker import Invoker
+from sluiceway.edges.aws.cloudformation import cloudformation_edge
+from sluiceway.edges.aws.codecs import Codecs
+from sluiceway.edges.aws.iam import iam_edge
+from sluiceway.edges.aws.inprocess import InProcessClient
+from sluiceway.edges.aws.kinesis import kinesis_edge
+from sluiceway.edges.aws.kms import kms_edge
+from sluiceway.edges.aws.lambda_ import lambda_edge
+from sluiceway.edges.aws.lambda_code import Archives
+from sluiceway.edges.aws.logs import logs_edge
+from sluiceway.edges.aws.operations import ServiceEdge
+from sluiceway.edges.aws.pipeline import AwsPipeline
+from sluiceway.edges.aws.secretsmanager import secretsmanager_edge
+from sluiceway.edges.aws.sns import sns_edge
+from sluiceway.edges.aws.sqs import sqs_edge
+from sluiceway.edges.aws.ssm import ssm_edge
+from sluiceway.edges.aws.sts import sts_edge
+from sluiceway.edges.http import Handler
+from sluiceway.edges.s3.edge import S3Edge
+from sluiceway.edges.sns_pages import SnsPages
+from sluiceway.reactions.stacks.registry import providers
+from sluiceway.server.services import Services
+
+
+class Edges:
+    """``handlers`` by the names of ``edges.routing``; ``pages`` below ``/_sluiceway/``."""
+
+    def __init__(self, services: Services, invoker: Invoker, certificate_pem: bytes) -> None:
+        self._s = s = services
+        self._codecs = Codecs()
+        self.handlers: dict[str, Handler] = {}
+        for edge in (*self._plain(), *self._computing(invoker)):
+            self._add(edge)
+        self.s3 = S3Edge(
+            s.store, s.blobs, s.objects, self._codecs, s.verifier, s.authorize, s.settings.objects, s.clock
+        )
+        self.handlers["s3"] = self.s3.handle
+        self.pages: dict[str, Handler] = {"sns": SnsPages(s.store, s.topics, certificate_pem).handle}
+
+    def _add(self, edge: ServiceEdge, path_of: Callable[[bytes], bytes] = lambda raw: raw) -> None:
+        s = self._s
+        pipeline = AwsPipeline(
+            edge, self._codecs, s.verifier, s.authorize, s.scope, s.clock, s.settings.http, s.place.url, path_of
+        )
+        self.handlers[edge.name] = pipeline.handle
+
+    def _plain(self) -> list[ServiceEdge]:
+        s = self._s
+        return [
+            iam_edge(s.store, s.accounts, s.ring),
+            sts_edge(s.store, s.accounts),
+            secretsmanager_edge(s.store, s.secrets),
+            ssm_edge(s.store, s.parameters),
+            kms_edge(s.store, s.keys),
+            sns_edge(s.store, s.topics),
+            sqs_edge(s.store, s.queues, s.wakeups, s.settings.queues),
+            kinesis_edge(s.store, s.streams, s.wakeups, s.settings.streams),
+            logs_edge(s.store, s.functions, s.logs),
+        ]
+
+    def _computing(self, invoker: Invoker) -> list[ServiceEdge]:
+        s = self._s
+        archives = Archives(s.store, s.blobs, s.objects, s.authorize, s.settings.functions)
+        client = InProcessClient(self.handlers, s.place.url)
+        return [
+            lambda_edge(s.store, s.blobs, s.functions, invoker, archives, s.check_role, {}),
+            cloudformation_edge(s.store, s.stacks, providers().keys(), client.call, s.settings.stacks),
+        ]

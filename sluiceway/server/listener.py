@@ -1,0 +1,106 @@
+"""The sockets: uvicorn on addresses that are bound here, so that their ports are known before anything runs."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+from collections.abc import Generator
+from pathlib import Path
+from typing import Any
+
+import uvicorn
+
+from sluiceway.config import HttpSettings
+from sluiceway.edges.protocol import bounded_protocol
+from sluiceway.errors import Unavailable
+
+_BACKLOG = 2048
+_SOCKET_MESSAGE_BYTES = 128 * 1024  # API Gateway Developer Guide, "Quotas": a WebSocket message
+
+
+class _Uvicorn(uvicorn.Server):
+    """Signals belong to the command line. ``ready`` is set once connections are accepted."""
+
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self.ready = asyncio.Event()
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """As uvicorn's."""
+        await super().startup(sockets)
+        self.ready.set()
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Generator[None, None, None]:
+        """Take none."""
+        yield
+
+
+class Listener:
+    """Serves ``application`` on ``host``:``port`` (0: any free one). Raises ``Unavailable("port")``."""
+
+    def __init__(
+        self,
+        application: Any,
+        limits: HttpSettings,
+        host: str,
+        port: int,
+        tls: tuple[Path, Path] | None,
+    ) -> None:
+        self._socket = _bind(host, port)
+        self.port = int(self._socket.getsockname()[1])
+        certificate, key = tls or (None, None)
+        config = uvicorn.Config(
+            application,
+            http=bounded_protocol(limits),
+            ws="websockets-sansio",
+            ws_max_size=_SOCKET_MESSAGE_BYTES,
+            lifespan="off",
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            proxy_headers=False,
+            backlog=_BACKLOG,
+            limit_concurrency=limits.connections_max,
+            timeout_keep_alive=int(limits.keep_alive_s),
+            timeout_graceful_shutdown=int(limits.stop_grace_s),
+            ssl_certfile=certificate,
+            ssl_keyfile=key,
+        )
+        self._server = _Uvicorn(config)
+        self._task: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        """Accept connections."""
+        self._task = asyncio.create_task(self._server.serve(sockets=[self._socket]))
+        ready = asyncio.create_task(self._server.ready.wait())
+        await asyncio.wait([self._task, ready], return_when=asyncio.FIRST_COMPLETED)
+        ready.cancel()
+        if self._task.done():
+            await self._task
+
+    async def stop(self) -> None:
+        """Accept no more, and let what is in flight end within the grace."""
+        self._server.should_exit = True
+        if self._task is not None:
+            await self._task
+        self._socket.close()
+
+    @property
+    def ended(self) -> bool:
+        """Whether it stopped by itself, which it should not."""
+        return self._task is not None and self._task.done()
+
+
+def _bind(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    made = socket.socket(family, socket.SOCK_STREAM)
+    made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        made.bind((host, port))
+    except OSError as error:
+        made.close()
+        raise Unavailable("port", f"Can't listen on {host}:{port}: {error.strerror}. Choose another --port.") from None
+    made.setblocking(False)
+    return made

@@ -1,0 +1,134 @@
+"""A running data folder: services, edges, reactions and their tasks. Reset replaces it as a whole."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import sys
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+from sluiceway.edges.aws.inprocess import InProcessClient
+from sluiceway.edges.http import Handler
+from sluiceway.edges.own.metrics import Metrics, Sample
+from sluiceway.edges.routing import Router
+from sluiceway.reactions.dispatcher import Dispatcher
+from sluiceway.reactions.functions import FunctionPool
+from sluiceway.reactions.functions.environment import Surroundings
+from sluiceway.reactions.stacks.registry import providers
+from sluiceway.reactions.stacks.runner import StackRunner
+from sluiceway.reactions.targets.catalog import topic_targets
+from sluiceway.reactions.targets.destinations import OutcomeDestinations
+from sluiceway.reactions.targets.invoke import InvokeTarget
+from sluiceway.reactions.targets.signing import open_signer
+from sluiceway.server.edges import Edges
+from sluiceway.server.services import Services
+from sluiceway.services.objects import garbage
+
+log = logging.getLogger(__name__)
+
+_RESTART_S = 1.0
+
+
+class Node:
+    """``hosts`` gives what functions need to reach this server under AWS's names."""
+
+    def __init__(self, services: Services, hosts: Callable[[], dict[str, Any] | None]) -> None:
+        self.services = services
+        self._tasks: list[asyncio.Task[None]] = []
+        self.pool = self._make_pool(hosts)
+        self.signer = open_signer(services.place.data)
+        self.edges = Edges(services, self.pool, self.signer.certificate_pem)
+        self.client = InProcessClient(self.edges.handlers, services.place.url)
+        self.dispatcher = self._make_dispatcher()
+
+    def router(self, own: dict[str, Handler]) -> Router:
+        """What answers requests; ``own`` are the server's own pages."""
+        return Router(self.edges.handlers, {**self.edges.pages, **own})
+
+    async def start(self) -> None:
+        """Clean up after a crash, then go on where everything stood."""
+        s = self.services
+        used = await s.store.view(lambda view: set(garbage.used_blobs(view)))
+        swept = await s.blobs.sweep(used.__contains__)
+        if swept:
+            log.info("%d unfinished uploads were removed", swept)
+        self.pool.start()
+        self._keep("keys", lambda: s.ring.watch(s.store, s.wakeups))
+        self._keep("blobs", self.edges.s3.sweeper(s.wakeups).run)
+        stacks = StackRunner(
+            s.store, s.stacks, providers(), self.client, s.wakeups, s.scope, s.place.url(), s.settings.stacks
+        )
+        self._keep("stacks", stacks.run)
+        await self.dispatcher.start()
+
+    async def stop(self, grace_s: float) -> None:
+        """Finish what is under way within ``grace_s`` seconds, and close the store."""
+        await self.dispatcher.stop(grace_s)
+        await self.pool.stop(grace_s)
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self.services.close()
+
+    def show_in(self, metrics: Metrics) -> None:
+        """Let ``metrics`` show this node's numbers."""
+        metrics.replace([self._store_samples, self._pool_samples])
+
+    # -- making
+
+    def _make_pool(self, hosts: Callable[[], dict[str, Any] | None]) -> FunctionPool:
+        s = self.services
+        folder = s.place.data / "functions"
+        around = Surroundings(s.scope, s.place.url, hosts, sys.executable, os.getpid(), folder / "cache")
+        credentials = s.accounts.assume_role
+        return FunctionPool(
+            s.store, s.blobs, s.functions, s.logs, credentials, s.settings.functions, folder, around, s.wakeups
+        )
+
+    def _make_dispatcher(self) -> Dispatcher:
+        s = self.services
+        targets = topic_targets(
+            s.store, s.queues, s.functions, s.authorize, self.signer, s.place.url, s.scope, s.settings.delivery, s.clock
+        )
+        outcomes = OutcomeDestinations(s.queues, s.topics, s.functions, s.authorize, s.caller_of)
+        targets["function-invoke"] = InvokeTarget(self.pool, s.store, outcomes, s.scope)
+        return Dispatcher(s.store, s.wakeups, s.reactions, targets, s.settings.reactions, s.clock, s.topics.logs)
+
+    def _keep(self, name: str, run: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        """Run a loop until the end; one that fails is logged and begun again."""
+
+        async def keep() -> None:
+            while True:
+                try:
+                    await run()
+                    return
+                except asyncio.CancelledError:
+                    raise
+                except Exception:
+                    log.exception("the loop %r failed and starts again", name)
+                    await asyncio.sleep(_RESTART_S)
+
+        self._tasks.append(asyncio.create_task(keep(), name=name))
+
+    # -- metrics
+
+    def _store_samples(self) -> list[Sample]:
+        stats, problem = self.services.store.stats, self.services.store.problem()
+        return [
+            Sample("sluiceway_store_commits", "Commit groups.", stats.commits, total=True),
+            Sample("sluiceway_store_functions", "Transaction functions committed.", stats.functions, total=True),
+            Sample("sluiceway_store_failed", "Transaction functions that failed.", stats.failed, total=True),
+            Sample("sluiceway_store_commit_seconds", "Time spent in commits.", stats.commit_s, total=True),
+            Sample("sluiceway_store_group_size", "Functions in the last commit group.", stats.group_last),
+            Sample("sluiceway_store_queue", "Functions that wait for the writer.", stats.waiting()),
+            Sample("sluiceway_store_failing", "1 while the store refuses to write.", float(problem is not None)),
+        ]
+
+    def _pool_samples(self) -> list[Sample]:
+        workers, busy = self.pool.counts
+        return [
+            Sample("sluiceway_function_workers", "Worker processes.", workers),
+            Sample("sluiceway_function_workers_busy", "Worker processes with an invocation.", busy),
+        ]
