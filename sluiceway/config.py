@@ -249,6 +249,10 @@ class MappingSettings(BaseModel):
     pattern_chars_max: int = Field(4096, description="Characters of one filter pattern.")
     concurrency: int = Field(5, description="Batches of a queue under way at once; Lambda begins with five pollers.")
     concurrency_max: int = Field(1000, description="The largest MaximumConcurrency of a queue.")
+    in_flight_max: int = Field(
+        200, description="Batches of all queues under way at once; with events of 6 MiB they take 1.2 GiB."
+    )
+    receive_max: int = Field(10, description="Messages taken from a queue in one transaction, as ReceiveMessage does.")
     retry_ms_min: int = Field(1000, description="Milliseconds before a failed stream batch is tried again; doubles.")
     retry_ms_max: int = Field(60_000, description="The longest of those waits.")
     recover_s: float = Field(1.0, description="Seconds a poller rests after the server itself failed it.")
