@@ -29,6 +29,9 @@ class Runtime(Protocol):
     def init_failed(self, payload: bytes) -> None:
         """The handler could not be loaded."""
 
+    def confused(self) -> None:
+        """The client was refused, and may give up: it must not be asked again."""
+
     def gone(self, connection: RuntimeConnection) -> None:
         """The connection ended."""
 
@@ -75,8 +78,10 @@ class RuntimeConnection(asyncio.Protocol):
         self._path += url
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """Only their number matters."""
+        """Their number is bounded; a client that asks before it sends much is told to go on."""
         self._headers += 1
+        if name.lower() == b"expect" and self._transport is not None:
+            self._transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
         if self._headers > _HEADERS_MAX:
             self.close()
 
@@ -106,6 +111,7 @@ class RuntimeConnection(asyncio.Protocol):
         if self._size > self._body_max:
             text = b'{"errorType":"Function.ResponseSizeTooLarge","errorMessage":"Response payload size exceeded '
             self._runtime.answer(name, text + b'maximum allowed payload size (%d bytes)."}' % self._body_max, True)
+            self._runtime.confused()
             self._send(413, b'{"errorType":"RequestEntityTooLarge"}')
         elif self._runtime.answer(name, body, failed=kind == b"error"):
             self._send(202, b'{"status":"OK"}')

@@ -133,6 +133,10 @@ class Worker:
         """See ``runtime_api.Runtime``."""
         self._init_error = payload
 
+    def confused(self) -> None:
+        """See ``runtime_api.Runtime``."""
+        self.usable = False
+
     def gone(self, connection: RuntimeConnection) -> None:
         """See ``runtime_api.Runtime``."""
         if self._connection is connection:
