@@ -9,6 +9,7 @@ import time
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -56,6 +57,7 @@ TABLE = "arn:aws:dynamodb:us-east-1:000000000000:table/t/stream/2026-01-01T00:00
 QUEUE = "arn:aws:sqs:us-east-1:000000000000:"
 ROLE = "arn:aws:iam::000000000000:role/r"
 LIMITS = MappingSettings(retry_ms_min=20, retry_ms_max=40, recover_s=0.05, idle_s=0.5)
+CODECS = Codecs()
 PARTIAL = ["ReportBatchItemFailures"]
 ERRORS = {
     (NotFound, "*"): "ResourceNotFoundException",
@@ -162,7 +164,7 @@ class Bench:
     functions: Functions
     fake: Fake
 
-    @property
+    @cached_property
     def api(self) -> Any:
         config = Config(retries={"max_attempts": 1}, parameter_validation=False)
         return boto3.client(
@@ -234,7 +236,7 @@ async def bench(tmp_path: Path) -> AsyncIterator[Bench]:
     operations = mapping_operations(store, mappings, sources, functions, functions.may_use, functions.may_use)
     edge = ServiceEdge("lambda", "lambda", operations, ERRORS)
     verifier = SignatureVerifier(Ring(), SCOPE, clock, SecuritySettings())
-    pipeline = AwsPipeline(edge, Codecs(), verifier, authorize, SCOPE, clock, HttpSettings(), lambda: "http://x")
+    pipeline = AwsPipeline(edge, CODECS, verifier, authorize, SCOPE, clock, HttpSettings(), lambda: "http://x")
     app = Application(Router({"lambda": pipeline.handle}, {}), Nobody().sockets, HttpSettings(), Nobody())
     web = uvicorn.Server(uvicorn.Config(app, port=0, log_level="error", lifespan="off"))
     serving = asyncio.create_task(web.serve())

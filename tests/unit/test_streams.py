@@ -352,6 +352,19 @@ async def test_what_is_past_its_retention_is_hidden_and_forgotten(server: Server
     assert await read(kinesis, "s", "AFTER_SEQUENCE_NUMBER", **old) == [b"new"]
 
 
+async def test_a_removed_stream_is_forgotten_little_by_little(server: Server) -> None:
+    kinesis, few = server.client(), Streams(SCOPE, StreamSettings(trim_max=3))
+    await call(kinesis.create_stream, StreamName="s", ShardCount=1)
+    await server.store.commit(few.put_many, "s", [(b"old", "k", None)] * 10)
+    await server.store.commit(few.delete, "s")
+    await call(kinesis.create_stream, StreamName="s", ShardCount=1)
+    await call(kinesis.put_record, StreamName="s", Data=b"new", PartitionKey="k")
+    assert [await server.store.commit(few.sweep) for _ in range(4)] == [3, 3, 1, 0]
+    bounds = await server.store.view(lambda view: view.bounds(few.shard_log("s", "shardId-000000000000")))
+    assert (bounds.first, bounds.next) == (10, 11)
+    assert await read(kinesis, "s") == [b"new"]
+
+
 async def test_many_writers_leave_no_gap(server: Server) -> None:
     kinesis = server.client()
     await call(kinesis.create_stream, StreamName="s", ShardCount=2)

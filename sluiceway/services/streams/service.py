@@ -18,6 +18,7 @@ from sluiceway.core.store import Tx, View
 from sluiceway.errors import AlreadyExists, Conflict, Invalid, NotFound, Throttled, TooLarge
 from sluiceway.services.reactions import offset_at
 from sluiceway.services.streams.values import (
+    LEFTOVERS,
     STREAMS,
     Batch,
     Put,
@@ -111,10 +112,18 @@ class Streams:
             yield Stream(**row)
 
     def delete(self, tx: Tx, name: str) -> None:
-        """Remove the stream with its records. Raises ``NotFound("stream")``."""
+        """Remove the stream with its records; ``sweep`` forgets what is too much for one transaction.
+
+        Raises ``NotFound("stream")``.
+        """
         stream = self.get(tx, name)
+        budget = self._limits.trim_max
         for shard in stream.shards:
-            tx.trim(shard.log, tx.bounds(shard.log).next)
+            bounds = tx.bounds(shard.log)
+            floor = min(bounds.next, bounds.first + budget)
+            budget -= _trim(tx, shard.log, floor)
+            if floor < bounds.next:
+                tx.put(LEFTOVERS, (shard.log,), bounds.next)
         tx.delete(STREAMS, (name,))
 
     def set_retention(self, tx: Tx, name: str, hours: int, *, longer: bool) -> None:
@@ -219,8 +228,21 @@ class Streams:
         return max(first, offset_at(view, shard.log, before_ms))
 
     def sweep(self, tx: Tx) -> int:
-        """Forget records past their retention, at most ``trim_max`` of each shard; how many."""
-        return sum(self._trim(tx, stream, shard) for stream in list(self.all(tx)) for shard in stream.shards)
+        """Forget records of removed streams and those past their retention, at most ``trim_max``; how many.
+
+        Call it again at once while it answers ``trim_max``.
+        """
+        budget = self._limits.trim_max
+        for key, end in list(tx.scan(LEFTOVERS, limit=self._limits.page_max)):
+            log = str(key[0])
+            first = tx.bounds(log).first
+            budget -= _trim(tx, log, min(end, first + budget))
+            if tx.bounds(log).first >= end:
+                tx.delete(LEFTOVERS, key)
+        for stream in list(self.all(tx)):
+            for shard in stream.shards:
+                budget -= self._trim(tx, stream, shard, budget)
+        return self._limits.trim_max - budget
 
     # -- inside
 
@@ -254,15 +276,12 @@ class Streams:
         shard = stream.shard_of(hash_of(key, explicit))
         offset = tx.append(shard.log, {"key": key, "data": base64.b64encode(data).decode("ascii")})
         if offset % self._limits.trim_every == 0:
-            self._trim(tx, stream, shard)
+            self._trim(tx, stream, shard, self._limits.trim_max)
         return Put(shard.id, sequence_of(offset))
 
-    def _trim(self, tx: Tx, stream: Stream, shard: Shard) -> int:
-        first = tx.bounds(shard.log).first
-        floor = min(self.horizon(tx, stream, shard), first + self._limits.trim_max)
-        if floor > first:
-            tx.trim(shard.log, floor)
-        return max(0, floor - first)
+    def _trim(self, tx: Tx, stream: Stream, shard: Shard, budget: int) -> int:
+        floor = self.horizon(tx, stream, shard) if budget else 0
+        return _trim(tx, shard.log, min(floor, tx.bounds(shard.log).first + budget))
 
     def _offset(
         self, view: View, stream: Stream, shard: Shard, kind: str, sequence: str | None, time_ms: int | None
@@ -308,3 +327,11 @@ class Streams:
     def _behind_ms(self, view: View, shard: Shard, following: int) -> int:
         unread = view.read(shard.log, following, 1)
         return max(0, view.now_ms - unread[0].time_ms) if unread else 0
+
+
+def _trim(tx: Tx, log: str, floor: int) -> int:
+    """Forget what is below ``floor``; how many."""
+    first = tx.bounds(log).first
+    if floor > first:
+        tx.trim(log, floor)
+    return max(0, floor - first)

@@ -12,8 +12,10 @@ from typing import Any, Final
 from sluiceway.core.store import Entry
 from sluiceway.errors import Invalid
 
-#: Table: ``streams`` (name). Logs: ``stream/NAME/SHARDID``.
+#: Tables: ``streams`` (name); ``stream_leftovers`` (log) for the end of what a removed stream left behind.
+#: Logs: ``stream/NAME/SHARDID``.
 STREAMS: Final = "streams"
+LEFTOVERS: Final = "stream_leftovers"
 _HASHES: Final = 1 << 128
 _SEQUENCE_START: Final = 49 * 10**54  # sequence numbers have 56 digits and are compared as numbers
 _OFFSET_MAX: Final = (1 << 63) - 1
