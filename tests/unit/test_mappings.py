@@ -35,11 +35,12 @@ from sluiceway.core.store import Tx, View
 from sluiceway.core.wakeups import Wakeups
 from sluiceway.edges.asgi import Application
 from sluiceway.edges.aws.codecs import Codecs
+from sluiceway.edges.aws.inprocess import InProcessClient, KnownPrincipals
+from sluiceway.edges.aws.kinesis import kinesis_edge
 from sluiceway.edges.aws.lambda_mappings import mapping_operations
 from sluiceway.edges.aws.operations import ServiceEdge
 from sluiceway.edges.aws.pipeline import AwsPipeline
 from sluiceway.edges.routing import Router
-from sluiceway.edges.sigv4 import SignatureVerifier
 from sluiceway.engines.sqlite.store import SqliteStore, open_store
 from sluiceway.errors import AccessDenied, AlreadyExists, Invalid, NotFound, Throttled
 from sluiceway.reactions.dispatcher import Dispatcher
@@ -163,6 +164,7 @@ class Bench:
     reactions: Reactions
     functions: Functions
     fake: Fake
+    client: InProcessClient
 
     @cached_property
     def api(self) -> Any:
@@ -235,9 +237,13 @@ async def bench(tmp_path: Path) -> AsyncIterator[Bench]:
     sources = Sources(SCOPE, streams, Tables(), queues)
     operations = mapping_operations(store, mappings, sources, functions, functions.may_use, functions.may_use)
     edge = ServiceEdge("lambda", "lambda", operations, ERRORS)
-    verifier = SignatureVerifier(Ring(), SCOPE, clock, SecuritySettings())
-    pipeline = AwsPipeline(edge, CODECS, verifier, authorize, SCOPE, clock, HttpSettings(), lambda: "http://x")
-    app = Application(Router({"lambda": pipeline.handle}, {}), Nobody().sockets, HttpSettings(), Nobody())
+    verifier = KnownPrincipals(Ring(), SCOPE, clock, SecuritySettings())
+    kinesis = kinesis_edge(store, streams, wakeups, StreamSettings())
+    handlers = {
+        one.name: AwsPipeline(one, CODECS, verifier, authorize, SCOPE, clock, HttpSettings(), lambda: "http://x").handle
+        for one in (edge, kinesis)
+    }
+    app = Application(Router(handlers, {}), Nobody().sockets, HttpSettings(), Nobody())
     web = uvicorn.Server(uvicorn.Config(app, port=0, log_level="error", lifespan="off"))
     serving = asyncio.create_task(web.serve())
     target = EventSourceTarget(fake, store, lambda view, name: ROLE, SCOPE, clock, LIMITS)
@@ -249,7 +255,8 @@ async def bench(tmp_path: Path) -> AsyncIterator[Bench]:
         await asyncio.sleep(0.005)
     await store.commit(streams.create, "s", 1)
     url = f"http://127.0.0.1:{web.servers[0].sockets[0].getsockname()[1]}"
-    yield Bench(url, store, streams, queues, mappings, reactions, functions, fake)
+    client = InProcessClient(handlers, lambda: url)
+    yield Bench(url, store, streams, queues, mappings, reactions, functions, fake, client)
     await poller.stop(1.0)
     await polling
     await dispatcher.stop(1.0)
@@ -349,6 +356,38 @@ async def test_what_is_refused(bench: Bench) -> None:
         "InvalidParameterValueException"
     )
     assert (await call(api.list_event_source_mappings))["EventSourceMappings"] == []
+
+
+async def test_what_templates_send(bench: Bench) -> None:
+    """As the providers of AWS::Kinesis::Stream and AWS::Lambda::EventSourceMapping do, with text for numbers."""
+
+    async def do(service: str, operation: str, **params: Any) -> Any:
+        return await bench.client.call(service, operation, params, ROOT)
+
+    await do("kinesis", "CreateStream", StreamName="made", StreamModeDetails={"StreamMode": "ON_DEMAND"})
+    stream = (await do("kinesis", "DescribeStreamSummary", StreamName="made"))["StreamDescriptionSummary"]
+    assert (stream["StreamStatus"], stream["OpenShardCount"]) == ("ACTIVE", 4)
+    mapping = {
+        "EventSourceArn": stream["StreamARN"],
+        "FunctionName": bench.functions.arn("f"),
+        "StartingPosition": "AT_TIMESTAMP",
+        "StartingPositionTimestamp": "1767225600",
+        "BatchSize": "20",
+        "Enabled": "true",
+        "BisectBatchOnFunctionError": "true",
+        "MaximumRetryAttempts": "2",
+        "FunctionResponseTypes": PARTIAL,
+    }
+    made = await do("lambda", "CreateEventSourceMapping", **mapping)
+    assert (made["State"], made["BatchSize"], made["MaximumRetryAttempts"]) == ("Enabled", 20, 2)
+    listed = await do("lambda", "ListEventSourceMappings", EventSourceArn=stream["StreamARN"],
+                      FunctionName=bench.functions.arn("f"))  # fmt: skip
+    assert [one["UUID"] for one in listed["EventSourceMappings"]] == [made["UUID"]]
+    await do("lambda", "UpdateEventSourceMapping", UUID=made["UUID"], FunctionName="g", Enabled="false")
+    got = await do("lambda", "GetEventSourceMapping", UUID=made["UUID"])
+    assert (got["State"], got["FunctionArn"]) == ("Disabled", bench.functions.arn("g"))
+    await do("lambda", "DeleteEventSourceMapping", UUID=made["UUID"])
+    await do("kinesis", "DeleteStream", StreamName="made", EnforceConsumerDeletion=True)
 
 
 # -- streams
@@ -452,23 +491,22 @@ async def test_what_failed_of_a_batch_comes_again_alone(bench: Bench) -> None:
     assert bench.fake.data == [list("012345"), list("2345"), list("2345")]
 
 
-@pytest.mark.parametrize(
-    "answer",
-    [
+async def test_a_wrong_report_fails_all(bench: Bench) -> None:
+    answers: list[Any] = [
         {"batchItemFailures": [{"itemIdentifier": "7"}]},
         {"batchItemFailures": [{"itemIdentifier": ""}]},
         {"batchItemFailures": [{"wrong": "x"}]},
         {"batchItemFailures": "x"},
         "text",
-    ],
-)
-async def test_a_wrong_report_fails_all(bench: Bench, answer: Any) -> None:
+    ]
     bench.fake.behave = lambda records: answer if len(bench.fake.batches) == 1 else {"batchItemFailures": None}
-    await bench.put("0", "1")
     await bench.map(FunctionResponseTypes=PARTIAL)
-    await until(lambda: len(bench.fake.batches) == 2)
-    await asyncio.sleep(0.05)
-    assert bench.fake.data == [["0", "1"], ["0", "1"]]
+    for answer in answers:
+        bench.fake.batches.clear()
+        await bench.put("0", "1")
+        await until(lambda: len(bench.fake.batches) == 2)
+        await asyncio.sleep(0.05)
+        assert bench.fake.data == [["0", "1"], ["0", "1"]], answer
 
 
 async def test_a_large_batch_goes_in_parts_and_only_the_failed_part_is_given_up(bench: Bench) -> None:
