@@ -1,0 +1,1 @@
+"""What searching means, free of protocol and engine: mappings, analysis, queries, and the index's port."""
