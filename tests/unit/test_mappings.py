@@ -46,7 +46,7 @@ from sluiceway.errors import AccessDenied, AlreadyExists, Invalid, NotFound, Thr
 from sluiceway.reactions.dispatcher import Dispatcher
 from sluiceway.reactions.sources import EventSourceTarget, QueuePoller
 from sluiceway.services.access import authorize
-from sluiceway.services.mappings import Mappings, Sources
+from sluiceway.services.mappings import Mappings, RoleRights, Sources
 from sluiceway.services.queues import Queues
 from sluiceway.services.reactions import Reactions
 from sluiceway.services.streams import Streams
@@ -388,6 +388,34 @@ async def test_what_templates_send(bench: Bench) -> None:
     assert (got["State"], got["FunctionArn"]) == ("Disabled", bench.functions.arn("g"))
     await do("lambda", "DeleteEventSourceMapping", UUID=made["UUID"])
     await do("kinesis", "DeleteStream", StreamName="made", EnforceConsumerDeletion=True)
+
+
+def test_a_role_reads_what_its_policies_allow() -> None:
+    allowed = {
+        "Version": "2012-10-17",
+        "Statement": [
+            {"Effect": "Allow", "Action": ["kinesis:Get*", "kinesis:DescribeStream"], "Resource": STREAM},
+            {"Effect": "Allow", "Action": "sqs:SendMessage", "Resource": QUEUE + "dead"},
+        ],
+    }
+    role = Principal("role", SCOPE.account, "r", ROLE, policies=(allowed,))
+    by_queue = {"Statement": [{"Effect": "Allow", "Principal": {"AWS": ROLE}, "Action": "sqs:*", "Resource": "*"}]}
+
+    def caller_of(view: View, function: str) -> Principal:
+        if function != "f":
+            raise NotFound("function", "gone")
+        return role
+
+    rights = RoleRights(caller_of, lambda view, name: by_queue if name == "open" else None)
+    view: Any = None
+    rights.may_read("f", STREAM, view)
+    rights.may_read("f", QUEUE + "open", view)
+    rights.may_send("f", QUEUE + "dead", view)
+    for function, arn in (("f", STREAM + "x"), ("f", TABLE), ("f", QUEUE + "q"), ("f", QUEUE + "dead"), ("g", STREAM)):
+        with pytest.raises(AccessDenied):
+            rights.may_read(function, arn, view)
+    with pytest.raises(AccessDenied):
+        rights.may_send("f", QUEUE + "q", view)
 
 
 # -- streams
