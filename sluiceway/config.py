@@ -50,6 +50,9 @@ class StoreSettings(BaseModel):
     function_limit_ms: float = Field(5000.0, description="A transaction function slower than this is interrupted.")
     cache_bytes: int = Field(32 * MiB, description="Page cache of the writer's connection.")
     checkpoint_pages: int = Field(2000, description="WAL pages after which a checkpoint runs (about 32 MiB).")
+    check_bytes_max: int = Field(
+        64 * MiB, description="A database up to this size is checked whole at start (0.2 s); a larger one as it is read."
+    )
 
 
 class ObjectSettings(BaseModel):

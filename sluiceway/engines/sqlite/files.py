@@ -49,7 +49,7 @@ def connect(path: Path, limits: StoreSettings, *, writer: bool = False) -> apsw.
 
 def migrate(connection: apsw.Connection) -> None:
     """Bring the schema to this release's version. Raises ``Unavailable("schema")`` if it is newer."""
-    version = int(str(connection.execute("PRAGMA user_version").fetchall()[0][0]))
+    version = int(_first(connection, "PRAGMA user_version"))
     if version > SCHEMA_VERSION:
         raise Unavailable(
             "schema",
@@ -60,6 +60,23 @@ def migrate(connection: apsw.Connection) -> None:
             for statement in MIGRATIONS[number]:
                 connection.execute(statement)
             connection.execute(f"PRAGMA user_version={number + 1}")
+
+
+def _first(connection: apsw.Connection, sql: str) -> str:
+    return str(connection.execute(sql).fetchall()[0][0])
+
+
+def check(connection: apsw.Connection, limits: StoreSettings) -> None:
+    """Read a small database whole. Raises ``apsw.CorruptError`` if its pages don't fit together.
+
+    A large one is not read at start: what is damaged in it is met when it is read.
+    """
+    pages, page_bytes = (int(_first(connection, f"PRAGMA {name}")) for name in ("page_count", "page_size"))
+    if pages * page_bytes > limits.check_bytes_max:
+        return
+    found = _first(connection, "PRAGMA quick_check(1)")
+    if found != "ok":
+        raise apsw.CorruptError(found)
 
 
 def in_words(error: apsw.Error) -> str:

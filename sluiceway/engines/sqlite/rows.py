@@ -38,8 +38,13 @@ def encode(value: Value) -> str | bytes:
 
 
 def decode(stored: str | bytes) -> Value:
-    """What ``encode`` made."""
-    return stored if isinstance(stored, bytes) else orjson.loads(stored)
+    """What ``encode`` made. Raises ``apsw.CorruptError`` for what it can't have made."""
+    if isinstance(stored, bytes):
+        return stored
+    try:
+        return orjson.loads(stored)
+    except orjson.JSONDecodeError as error:
+        raise apsw.CorruptError(f"a stored value is not JSON: {error}") from error
 
 
 def table_name(name: str) -> str:
@@ -55,6 +60,13 @@ def log_table(log: str) -> str:
     if not _TABLE.fullmatch(kind):
         raise ValueError(f"not a log's name: {log!r}")
     return f"log_{kind}"
+
+
+def _unpack(key: bytes) -> Key:
+    try:
+        return unpack(key)
+    except (ValueError, TypeError, IndexError) as error:
+        raise apsw.CorruptError(f"a stored key can't be read: {error}") from error
 
 
 def _is_missing(error: apsw.SQLError) -> bool:
@@ -80,6 +92,8 @@ class SqliteView:
             if _is_missing(error):
                 return []
             raise
+        except UnicodeDecodeError as error:
+            raise apsw.CorruptError(f"a stored text is not UTF-8: {error}") from error
 
     def get(self, table: str, key: Key) -> Value | None:
         """See ``core.store.View``."""
@@ -110,7 +124,7 @@ class SqliteView:
             wanted = _CHUNK if left < 0 else min(left, _CHUNK)
             rows = self._rows(sql, (low, high, wanted))
             for key, value in rows:
-                yield unpack(key), decode(value)
+                yield _unpack(key), decode(value)
             if len(rows) < wanted:
                 return
             left = left - len(rows) if left > 0 else left

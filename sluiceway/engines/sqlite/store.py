@@ -15,7 +15,7 @@ from sluiceway.config import StoreSettings
 from sluiceway.core.clock import Clock
 from sluiceway.core.store import Tx, View
 from sluiceway.core.wakeups import Wakeups
-from sluiceway.engines.sqlite.files import STORAGE_ERRORS, connect, in_words, migrate
+from sluiceway.engines.sqlite.files import CORRUPTION, STORAGE_ERRORS, check, connect, in_words, migrate
 from sluiceway.engines.sqlite.rows import SqliteView
 from sluiceway.engines.sqlite.writer import Job, StoreStats, Writer
 from sluiceway.errors import Unavailable
@@ -34,8 +34,9 @@ class SqliteStore:
         self._limits = limits
         self._clock = clock
         self._path = path
-        self._writer = Writer(path, limits, clock, wakeups.notify)
         self._reader = connect(path, limits)
+        self._checkpointer = connect(path, limits)
+        self._writer = Writer(path, limits, clock, wakeups.notify)
         self._ending = threading.Event()
         self._keeper = threading.Thread(target=self._keep, name="store-keeper", daemon=True)
         self._keeper.start()
@@ -50,15 +51,20 @@ class SqliteStore:
 
     async def view(self, fn: Callable[Concatenate[View, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
         """See ``core.store.Store``."""
+        if self._ending.is_set():
+            raise Unavailable("store", "The server is stopping.")
         reader = self._reader
         try:
             reader.execute("BEGIN")
             try:
                 return fn(SqliteView(reader, self._clock.now_ms()), *args, **kwargs)
             finally:
-                reader.execute("ROLLBACK")
+                if reader.in_transaction:
+                    reader.execute("ROLLBACK")
         except STORAGE_ERRORS as error:
-            log.error("reading failed: %s", in_words(error))
+            log.error("reading failed: %s (%s)", in_words(error), error)
+            if isinstance(error, CORRUPTION):
+                self._writer.found_damage(error)
             raise Unavailable("store", in_words(error)) from None
 
     def problem(self) -> str | None:
@@ -74,7 +80,7 @@ class SqliteStore:
 
     def _keep(self) -> None:
         """Checkpoints beside the writer, and its time limit."""
-        connection = connect(self._path, self._limits)
+        connection = self._checkpointer
         wal = self._path.with_name(self._path.name + "-wal")
         high = self._limits.checkpoint_pages * self._limits.page_bytes
         while not self._ending.wait(_TICK_S):
@@ -99,14 +105,15 @@ async def open_store(path: Path, limits: StoreSettings, clock: Clock, wakeups: W
     """
     try:
         await asyncio.to_thread(_prepare, path, limits)
+        return SqliteStore(path, limits, clock, wakeups)
     except STORAGE_ERRORS as error:
-        raise Unavailable("store", f"{path}: {in_words(error)}") from None
-    return SqliteStore(path, limits, clock, wakeups)
+        raise Unavailable("store", f"{path}: {in_words(error)}") from error
 
 
 def _prepare(path: Path, limits: StoreSettings) -> None:
     connection = connect(path, limits, writer=True)
     try:
         migrate(connection)
+        check(connection, limits)
     finally:
         connection.close()

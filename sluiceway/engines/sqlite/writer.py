@@ -110,7 +110,8 @@ class Writer:
                     self._ready.wait()
                 if self.trouble is not None and not self._closing:
                     self._ready.wait(_RECOVERY_S)
-                group = [self._jobs.popleft() for _ in range(min(len(self._jobs), self._limits.group_max))]
+                most = self._limits.group_max if self.trouble is None else self._limits.queue_max
+                group = [self._jobs.popleft() for _ in range(min(len(self._jobs), most))]
             if self.trouble is not None:
                 self._refuse(group)
                 if not self._closing:
@@ -128,7 +129,7 @@ class Writer:
             self._in_trouble(error)
             self._refuse(group)
             return
-        except apsw.Error:
+        except Exception:  # whatever it is: callers wait for an answer, and the thread must live
             log.exception("the store's writer failed")
             self._roll_back()
             self._refuse(group)
@@ -169,7 +170,10 @@ class Writer:
             raise
         except apsw.InterruptError:
             job.error = Unavailable("slow", "The operation took too long and was given up.")
-        except Exception as error:  # noqa: BLE001 (it is the caller's, who awaits it)
+        except StopIteration as error:  # a future can't carry it
+            job.error = RuntimeError("the transaction function raised StopIteration")
+            job.error.__cause__ = error
+        except BaseException as error:  # noqa: BLE001 (it is the caller's, who awaits it; the thread must live)
             job.error = error
         finally:
             self._current = None
@@ -189,7 +193,10 @@ class Writer:
         self._roll_back()
         innocent = [job for job in group if job.error is None or not _is_interruption(job.error)]
         self._answer([job for job in group if job not in innocent], set())
-        for job in innocent:
+        for at, job in enumerate(innocent):
+            if self.trouble is not None:
+                self._refuse(innocent[at:])
+                return
             self._run([job])
 
     def _roll_back(self) -> None:
@@ -199,11 +206,18 @@ class Writer:
             except apsw.Error:
                 log.exception("rolling back failed")
 
+    def found_damage(self, error: apsw.Error) -> None:
+        """Called by another thread whose reading met a damaged page: nothing more is written."""
+        with self._ready:
+            self._damaged = True
+            self.trouble = in_words(error)
+            self._ready.notify()
+
     def _in_trouble(self, error: apsw.Error) -> None:
         self._roll_back()
-        self._damaged = isinstance(error, CORRUPTION)
+        self._damaged = self._damaged or isinstance(error, CORRUPTION)
         self.trouble = in_words(error)
-        log.error("%s", self.trouble)
+        log.error("%s (%s)", self.trouble, error)
 
     def _recover(self) -> None:
         """Try to make a probe durable on a fresh connection and a fresh write-ahead log.
@@ -222,11 +236,14 @@ class Writer:
             probe = "INSERT OR REPLACE INTO schema_probe (id, written_ms) VALUES (1, ?)"
             self._connection.execute(probe, (self._clock.now_ms(),))
         except apsw.Error as error:
-            self._damaged = isinstance(error, CORRUPTION)
+            self._damaged = self._damaged or isinstance(error, CORRUPTION)
             self.trouble = in_words(error)
             return
+        with self._ready:
+            if self._damaged:  # found by a reader meanwhile
+                return
+            self.trouble = None
         log.warning("the disk works again; writing goes on")
-        self.trouble = None
 
     def _refuse(self, group: list[Job]) -> None:
         for job in group:

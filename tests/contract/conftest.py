@@ -1,0 +1,110 @@
+"""The engines of the two ports. A later engine joins every contract test by one line in its table."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from pathlib import Path
+from typing import Final
+
+import pytest
+
+from sluiceway.config import StoreSettings
+from sluiceway.core.blobs import Blobs
+from sluiceway.core.clock import Clock
+from sluiceway.core.store import Store
+from sluiceway.core.wakeups import Wakeups
+from sluiceway.engines.filesystem import FileBlobs
+from sluiceway.engines.sqlite import open_store
+
+StoreOpener = Callable[[Path, Clock, Wakeups], Awaitable[Store]]
+BlobsOpener = Callable[[Path], Blobs]
+
+
+async def open_sqlite(folder: Path, clock: Clock, wakeups: Wakeups) -> Store:
+    return await open_store(folder / "store.db", StoreSettings(), clock, wakeups)
+
+
+STORES: Final[Mapping[str, StoreOpener]] = {"sqlite": open_sqlite}
+BLOBS: Final[Mapping[str, BlobsOpener]] = {"filesystem": lambda folder: FileBlobs(folder / "blobs")}
+
+
+class Hand:
+    """A clock that a test sets."""
+
+    def __init__(self, now_ms: int = 1_700_000_000_000) -> None:
+        self.now = now_ms
+
+    def now_ms(self) -> int:
+        return self.now
+
+
+class StoreBench:
+    """A store on a folder, to be closed and opened again, with a clock and wake-ups that a test can see."""
+
+    def __init__(self, opener: StoreOpener, folder: Path) -> None:
+        self._opener = opener
+        self.folder = folder
+        self.clock = Hand()
+        self.notified: list[frozenset[str]] = []
+        self.wakeups = Wakeups()
+        self.wakeups.listen(self.notified.append)
+        self._opened: list[Store] = []
+
+    async def open(self) -> Store:
+        store = await self._opener(self.folder, self.clock, self.wakeups)
+        self._opened.append(store)
+        return store
+
+    async def reopen(self) -> Store:
+        await self._opened.pop().close()
+        return await self.open()
+
+    async def close(self) -> None:
+        while self._opened:
+            await self._opened.pop().close()
+
+
+class BlobsBench:
+    """Blobs on a folder, to be opened again as after a restart."""
+
+    def __init__(self, opener: BlobsOpener, folder: Path) -> None:
+        self._opener = opener
+        self.folder = folder
+        self._opened: list[Blobs] = []
+
+    def open(self) -> Blobs:
+        blobs = self._opener(self.folder)
+        self._opened.append(blobs)
+        return blobs
+
+    def close(self) -> None:
+        for blobs in self._opened:
+            if (close := getattr(blobs, "close", None)) is not None:
+                close()
+
+
+@pytest.fixture(params=sorted(STORES))
+async def bench(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[StoreBench]:
+    made = StoreBench(STORES[request.param], tmp_path)
+    yield made
+    await made.close()
+
+
+@pytest.fixture
+async def store(bench: StoreBench) -> Store:
+    return await bench.open()
+
+
+@pytest.fixture(params=sorted(BLOBS))
+async def blobs_bench(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[BlobsBench]:
+    made = BlobsBench(BLOBS[request.param], tmp_path)
+    yield made
+    with contextlib.suppress(asyncio.CancelledError):
+        await asyncio.to_thread(made.close)
+
+
+@pytest.fixture
+def blobs(blobs_bench: BlobsBench) -> Blobs:
+    return blobs_bench.open()
