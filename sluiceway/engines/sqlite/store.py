@@ -33,7 +33,6 @@ class SqliteStore:
     def __init__(self, path: Path, limits: StoreSettings, clock: Clock, wakeups: Wakeups) -> None:
         self._limits = limits
         self._clock = clock
-        self._path = path
         self._reader = connect(path, limits)
         self._checkpointer = connect(path, limits)
         self._writer = Writer(path, limits, clock, wakeups.notify)
@@ -81,14 +80,12 @@ class SqliteStore:
     def _keep(self) -> None:
         """Checkpoints beside the writer, and its time limit."""
         connection = self._checkpointer
-        wal = self._path.with_name(self._path.name + "-wal")
-        high = self._limits.checkpoint_pages * self._limits.page_bytes
         while not self._ending.wait(_TICK_S):
             self._writer.interrupt_late()
             try:
-                if wal.stat().st_size > high:
+                if self._writer.log_pages > self._limits.checkpoint_pages:
                     connection.execute("PRAGMA wal_checkpoint(PASSIVE)")
-            except (apsw.Error, OSError) as error:
+            except apsw.Error as error:
                 # The writer meets the same disk and says so to its callers; here the next tick tries again.
                 log.warning("checkpoint failed: %s", error)
         try:

@@ -29,6 +29,7 @@ from sluiceway.errors import Throttled, Unavailable
 log = logging.getLogger(__name__)
 
 _RECOVERY_S = 1.0
+_LOG_FACTOR = 4  # times the size at which checkpoints begin: then the writer waits for one
 
 
 @dataclass(slots=True)
@@ -69,7 +70,8 @@ class Writer:
         self._ready = threading.Condition()
         self._closing = False
         self._current: tuple[SqliteTx, float, str] | None = None
-        self._connection = connect(path, limits, writer=True)
+        self.log_pages = 0  # in the write-ahead log, since it last began anew
+        self._connection = self._connect()
         self.stats = StoreStats(waiting=lambda: len(self._jobs))
         self.trouble: str | None = None
         self._damaged = False
@@ -138,6 +140,27 @@ class Writer:
             self._one_by_one(group)
             return
         self._answer(group, names)
+        if self.log_pages > _LOG_FACTOR * self._limits.checkpoint_pages:
+            self._catch_up()
+
+    def _connect(self) -> apsw.Connection:
+        connection = connect(self._path, self._limits, writer=True)
+        connection.set_wal_hook(self._count_pages)
+        return connection
+
+    def _count_pages(self, _connection: apsw.Connection, _database: str, pages: int) -> int:
+        self.log_pages = pages
+        return apsw.SQLITE_OK
+
+    def _catch_up(self) -> None:
+        """Checkpoint to the end of the log, so that the next group begins it anew.
+
+        The checkpoints beside a writer that never pauses don't reach the end, and the log would grow for ever.
+        """
+        try:
+            self._connection.execute("PRAGMA wal_checkpoint(PASSIVE)")
+        except STORAGE_ERRORS as error:
+            self._in_trouble(error)
 
     def _commit(self, group: list[Job]) -> set[str] | None:
         """Run and commit ``group``; the names to wake, or None if SQLite dropped the whole transaction."""
@@ -229,7 +252,7 @@ class Writer:
             return
         try:
             self._connection.close()
-            self._connection = connect(self._path, self._limits, writer=True)
+            self._connection = self._connect()
             busy = self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()[0][0]
             if busy:
                 return
