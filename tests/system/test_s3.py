@@ -1,0 +1,418 @@
+"""Buckets and objects by boto3 and the AWS CLI against a real server process."""
+
+from __future__ import annotations
+
+import hashlib
+import http.client
+import io
+import json
+import os
+import random
+import subprocess
+import sys
+import threading
+import time
+import urllib.parse
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+from boto3.s3.transfer import TransferConfig
+from botocore.exceptions import ClientError
+from helpers.server import ServerProcess, eventually
+
+MIB = 1024 * 1024
+ACCOUNT = "000000000000"
+
+
+@pytest.fixture(scope="module")
+def s3(server: ServerProcess) -> Any:
+    return server.client("s3", max_pool_connections=40)
+
+
+@pytest.fixture
+def bucket(s3: Any, request: pytest.FixtureRequest) -> str:
+    digest = hashlib.md5(request.node.name.encode()).hexdigest()[:12]
+    name = f"b-{digest}"
+    s3.create_bucket(Bucket=name)
+    return name
+
+
+def refused(code: str, call: Callable[..., Any], **arguments: Any) -> Any:
+    """The error that ``call`` must end in."""
+    with pytest.raises(ClientError) as caught:
+        call(**arguments)
+    assert caught.value.response["Error"]["Code"] == code, caught.value
+    return caught.value.response
+
+
+def plain(server: ServerProcess, method: str, target: str, headers: dict[str, str] | None = None) -> Any:
+    """An unsigned request: status, headers, body."""
+    connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=10)
+    try:
+        connection.request(method, target, headers=headers or {})
+        answer = connection.getresponse()
+        return answer.status, {name.lower(): value for name, value in answer.getheaders()}, answer.read()
+    finally:
+        connection.close()
+
+
+# -- buckets
+
+
+def test_buckets_are_made_listed_and_deleted(server: ServerProcess, s3: Any) -> None:
+    assert s3.create_bucket(Bucket="making")["Location"] == "/making"
+    refused("BucketAlreadyOwnedByYou", s3.create_bucket, Bucket="making")
+    refused("InvalidBucketName", s3.create_bucket, Bucket="a..b")
+    refused(
+        "InvalidLocationConstraint", s3.create_bucket, Bucket="elsewhere",
+        CreateBucketConfiguration={"LocationConstraint": "eu-central-1"},
+    )  # fmt: skip
+    assert s3.head_bucket(Bucket="making")["BucketRegion"] == "us-east-1"
+    assert s3.get_bucket_location(Bucket="making")["LocationConstraint"] is None
+    names = [row["Name"] for row in s3.list_buckets()["Buckets"]]
+    assert "making" in names and names == sorted(names)
+    page = s3.list_buckets(MaxBuckets=1, Prefix="mak")
+    assert [row["Name"] for row in page["Buckets"]] == ["making"] and "ContinuationToken" not in page
+    s3.put_object(Bucket="making", Key="thing", Body=b"x")
+    refused("BucketNotEmpty", s3.delete_bucket, Bucket="making")
+    s3.delete_object(Bucket="making", Key="thing")
+    s3.delete_bucket(Bucket="making")
+    refused("404", s3.head_bucket, Bucket="making")
+    refused("NoSuchBucket", s3.list_objects_v2, Bucket="making")
+    refused("NoSuchBucket", s3.put_object, Bucket="making", Key="thing", Body=b"x")
+
+
+def test_cors_rules_answer_preflights(server: ServerProcess, s3: Any, bucket: str) -> None:
+    target = f"/{bucket}/page.html"
+    asks = {"Origin": "https://app.example.com", "Access-Control-Request-Method": "PUT"}
+    assert plain(server, "OPTIONS", target, asks)[0] == 403
+    refused("NoSuchCORSConfiguration", s3.get_bucket_cors, Bucket=bucket)
+    rule = {
+        "AllowedMethods": ["GET", "PUT"], "AllowedOrigins": ["https://*.example.com"],
+        "AllowedHeaders": ["x-amz-*", "Content-Type"], "ExposeHeaders": ["ETag"], "MaxAgeSeconds": 60,
+    }  # fmt: skip
+    s3.put_bucket_cors(Bucket=bucket, CORSConfiguration={"CORSRules": [rule]})
+    assert s3.get_bucket_cors(Bucket=bucket)["CORSRules"] == [rule]
+    status, headers, _ = plain(
+        server, "OPTIONS", target, asks | {"Access-Control-Request-Headers": "X-Amz-Date, content-type"}
+    )
+    assert status == 200
+    assert headers["access-control-allow-origin"] == "https://app.example.com"
+    assert headers["access-control-allow-methods"] == "GET, PUT"
+    assert headers["access-control-allow-headers"] == "x-amz-date, content-type"
+    assert headers["access-control-expose-headers"] == "ETag" and headers["access-control-max-age"] == "60"
+    for change in (
+        {"Origin": "https://example.org"},
+        {"Access-Control-Request-Method": "DELETE"},
+        {"Access-Control-Request-Headers": "authorization"},
+    ):
+        status, headers, body = plain(server, "OPTIONS", target, asks | change)
+        assert status == 403 and b"AccessForbidden" in body and "access-control-allow-origin" not in headers
+    status, headers, _ = plain(server, "GET", target, {"Origin": "https://app.example.com"})
+    assert status == 403 and headers["access-control-allow-origin"] == "https://app.example.com"
+    assert "Origin" in headers["vary"]
+    s3.delete_bucket_cors(Bucket=bucket)
+    assert plain(server, "OPTIONS", target, asks)[0] == 403
+    bad = {"AllowedMethods": ["PATCH"], "AllowedOrigins": ["*"]}
+    refused("InvalidRequest", s3.put_bucket_cors, Bucket=bucket, CORSConfiguration={"CORSRules": [bad]})
+
+
+def test_a_policy_can_open_a_bucket_to_the_public(server: ServerProcess, s3: Any, bucket: str) -> None:
+    s3.put_object(Bucket=bucket, Key="open/hello", Body=b"hello", ContentType="text/plain")
+    s3.put_object(Bucket=bucket, Key="closed", Body=b"secret")
+    assert plain(server, "GET", f"/{bucket}/open/hello")[0] == 403
+    refused("NoSuchBucketPolicy", s3.get_bucket_policy, Bucket=bucket)
+    statement = {"Effect": "Allow", "Principal": "*", "Action": "s3:GetObject",
+                 "Resource": f"arn:aws:s3:::{bucket}/open/*"}  # fmt: skip
+    text = json.dumps({"Version": "2012-10-17", "Statement": [statement]})
+    s3.put_bucket_policy(Bucket=bucket, Policy=text)
+    assert s3.get_bucket_policy(Bucket=bucket)["Policy"] == text
+    status, headers, body = plain(server, "GET", f"/{bucket}/open/hello")
+    assert (status, body, headers["content-type"]) == (200, b"hello", "text/plain")
+    assert plain(server, "GET", f"/{bucket}/closed")[0] == 403
+    assert plain(server, "GET", f"/{bucket}/open/nothing")[0] == 403, "who may not list is not told what is there"
+    assert plain(server, "GET", f"/{bucket}?list-type=2")[0] == 403
+    assert plain(server, "DELETE", f"/{bucket}/open/hello")[0] == 403
+    deny = {"Effect": "Deny", "Principal": "*", "Action": "s3:DeleteObject", "Resource": f"arn:aws:s3:::{bucket}/*"}
+    s3.put_bucket_policy(Bucket=bucket, Policy=json.dumps({"Statement": [deny]}))
+    refused("AccessDenied", s3.delete_object, Bucket=bucket, Key="closed")
+    s3.delete_bucket_policy(Bucket=bucket)
+    assert plain(server, "GET", f"/{bucket}/open/hello")[0] == 403
+    refused("MalformedPolicy", s3.put_bucket_policy, Bucket=bucket, Policy="[]")
+
+
+# -- events
+
+
+def target_policy(action: str, arn: str, bucket: str) -> str:
+    statement = {"Effect": "Allow", "Principal": {"Service": "s3.amazonaws.com"}, "Action": action, "Resource": arn,
+                 "Condition": {"ArnLike": {"aws:SourceArn": f"arn:aws:s3:::{bucket}"}}}  # fmt: skip
+    return json.dumps({"Version": "2012-10-17", "Statement": [statement]})
+
+
+def open_queue(server: ServerProcess, name: str, bucket: str) -> tuple[str, str]:
+    """URL and ARN of a queue that the bucket may send to."""
+    sqs = server.client("sqs")
+    url = sqs.create_queue(QueueName=name)["QueueUrl"]
+    arn = f"arn:aws:sqs:us-east-1:{ACCOUNT}:{name}"
+    sqs.set_queue_attributes(QueueUrl=url, Attributes={"Policy": target_policy("sqs:SendMessage", arn, bucket)})
+    return url, arn
+
+
+def drain(server: ServerProcess, url: str) -> list[dict[str, Any]]:
+    """Every message that is in the queue now, as JSON, in the order received."""
+    sqs, found = server.client("sqs"), []
+    while messages := sqs.receive_message(QueueUrl=url, MaxNumberOfMessages=10).get("Messages", []):
+        found.extend(json.loads(message["Body"]) for message in messages)
+        entries = [{"Id": str(n), "ReceiptHandle": m["ReceiptHandle"]} for n, m in enumerate(messages)]
+        sqs.delete_message_batch(QueueUrl=url, Entries=entries)
+    return found
+
+
+def test_events_reach_a_queue_once_and_in_order(server: ServerProcess, s3: Any, bucket: str) -> None:
+    url, arn = open_queue(server, "events", bucket)
+    rule = {"Id": "all", "QueueArn": arn, "Events": ["s3:ObjectCreated:*", "s3:ObjectRemoved:*"],
+            "Filter": {"Key": {"FilterRules": [{"Name": "prefix", "Value": "in/"}]}}}  # fmt: skip
+    s3.put_bucket_notification_configuration(
+        Bucket=bucket, NotificationConfiguration={"QueueConfigurations": [rule]}
+    )
+    [kept] = s3.get_bucket_notification_configuration(Bucket=bucket)["QueueConfigurations"]
+    assert kept["QueueArn"] == arn and kept["Id"] == "all"
+    [test] = drain(server, url)
+    assert test["Event"] == "s3:TestEvent" and test["Bucket"] == bucket and test["Service"] == "Amazon S3"
+    answer = s3.put_object(Bucket=bucket, Key="in/Grüße aus+Köln.txt", Body=b"12345")
+    for n in range(25):
+        s3.put_object(Bucket=bucket, Key=f"in/{n}", Body=b"x" * n)
+    s3.put_object(Bucket=bucket, Key="out/1", Body=b"x")
+    s3.copy_object(Bucket=bucket, Key="in/copy", CopySource=f"{bucket}/out/1")
+    s3.delete_object(Bucket=bucket, Key="in/copy")
+    s3.delete_object(Bucket=bucket, Key="in/never")
+    records = [record for message in drain(server, url) for record in message["Records"]]
+    names = [(record["eventName"], urllib.parse.unquote_plus(record["s3"]["object"]["key"])) for record in records]
+    assert names[0] == ("ObjectCreated:Put", "in/Grüße aus+Köln.txt")
+    assert names[1:26] == [("ObjectCreated:Put", f"in/{n}") for n in range(25)]
+    assert names[26:28] == [("ObjectCreated:Copy", "in/copy"), ("ObjectRemoved:Delete", "in/copy")]
+    sequencers = [record["s3"]["object"]["sequencer"] for record in records]
+    assert sequencers == sorted(set(sequencers)) and len({len(text) for text in sequencers}) == 1
+    check_record(records[0], bucket, answer)
+
+
+def check_record(record: dict[str, Any], bucket: str, answer: dict[str, Any]) -> None:
+    """The shape documented under "Event message structure"."""
+    assert record["eventVersion"].startswith("2.") and record["eventSource"] == "aws:s3"
+    assert record["awsRegion"] == "us-east-1" and record["eventTime"].endswith("Z")
+    assert record["userIdentity"]["principalId"] and record["requestParameters"] == {"sourceIPAddress": "127.0.0.1"}
+    assert record["responseElements"]["x-amz-request-id"] == answer["ResponseMetadata"]["RequestId"]
+    assert record["responseElements"]["x-amz-id-2"] == answer["ResponseMetadata"]["HostId"]
+    told = record["s3"]
+    assert told["s3SchemaVersion"] == "1.0" and told["configurationId"] == "all"
+    assert told["bucket"]["name"] == bucket and told["bucket"]["arn"] == f"arn:aws:s3:::{bucket}"
+    assert told["bucket"]["ownerIdentity"]["principalId"]
+    assert told["object"]["key"] == "in/Gr%C3%BC%C3%9Fe+aus%2BK%C3%B6ln.txt" and told["object"]["size"] == 5
+    assert told["object"]["eTag"] == answer["ETag"].strip('"')
+
+
+def test_events_reach_a_topic(server: ServerProcess, s3: Any, bucket: str) -> None:
+    sns, (url, queue) = server.client("sns"), open_queue(server, "behind-topic", bucket)
+    topic = sns.create_topic(Name="uploads")["TopicArn"]
+    sns.set_topic_attributes(
+        TopicArn=topic, AttributeName="Policy", AttributeValue=target_policy("sns:Publish", topic, bucket)
+    )
+    sent = {"Effect": "Allow", "Principal": {"Service": "sns.amazonaws.com"}, "Action": "sqs:SendMessage",
+            "Resource": queue}  # fmt: skip
+    server.client("sqs").set_queue_attributes(QueueUrl=url, Attributes={"Policy": json.dumps({"Statement": [sent]})})
+    sns.subscribe(TopicArn=topic, Protocol="sqs", Endpoint=queue)
+    rule = {"TopicArn": topic, "Events": ["s3:ObjectCreated:Put"]}
+    s3.put_bucket_notification_configuration(
+        Bucket=bucket, NotificationConfiguration={"TopicConfigurations": [rule]}
+    )
+    s3.put_object(Bucket=bucket, Key="a", Body=b"x")
+    got: list[Any] = []
+    eventually(lambda: got.extend(drain(server, url)) or len(got) >= 2, 10)
+    bodies = [json.loads(envelope["Message"]) for envelope in got]
+    assert [body.get("Event") for body in bodies] == ["s3:TestEvent", None]
+    assert bodies[1]["Records"][0]["s3"]["object"]["key"] == "a" and got[1]["Subject"] == "Amazon S3 Notification"
+
+
+@pytest.mark.parametrize("kind", ["queue", "topic"])
+def test_a_rule_whose_target_refuses_s3_is_refused(server: ServerProcess, s3: Any, bucket: str, kind: str) -> None:
+    if kind == "queue":
+        url, arn = open_queue(server, "unwilling", "some-other-bucket")
+        rules = {"QueueConfigurations": [{"QueueArn": arn, "Events": ["s3:ObjectCreated:*"]}]}
+    else:
+        arn = server.client("sns").create_topic(Name="unwilling")["TopicArn"]
+        rules = {"TopicConfigurations": [{"TopicArn": arn, "Events": ["s3:ObjectCreated:*"]}]}
+    put = s3.put_bucket_notification_configuration
+    refused("InvalidArgument", put, Bucket=bucket, NotificationConfiguration=rules)
+    missing = {"QueueConfigurations": [{"QueueArn": f"{arn}-not", "Events": ["s3:ObjectCreated:*"]}]}
+    refused("InvalidArgument", put, Bucket=bucket, NotificationConfiguration=missing)
+    kept = s3.get_bucket_notification_configuration(Bucket=bucket)
+    assert "QueueConfigurations" not in kept and "TopicConfigurations" not in kept
+    put(Bucket=bucket, NotificationConfiguration=rules, SkipDestinationValidation=True)
+    s3.put_object(Bucket=bucket, Key="still works", Body=b"x")
+    if kind == "queue":
+        assert drain(server, url) == []
+
+
+# -- objects
+
+
+def test_objects_keep_what_was_said_of_them(server: ServerProcess, s3: Any, bucket: str) -> None:
+    about = {
+        "ContentType": "text/plain; charset=utf-8", "CacheControl": "max-age=60", "ContentLanguage": "de",
+        "ContentDisposition": 'attachment; filename="a b.txt"', "ContentEncoding": "gzip",
+        "Metadata": {"color": "red", "with-space": "a  b"},
+    }  # fmt: skip
+    answer = s3.put_object(Bucket=bucket, Key="full", Body=b"content", Tagging="a=1&b=zwei", **about)
+    assert answer["ETag"] == f'"{hashlib.md5(b"content").hexdigest()}"'
+    for found in (s3.head_object(Bucket=bucket, Key="full"), s3.get_object(Bucket=bucket, Key="full")):
+        assert {name: found[name] for name in about} == about
+        assert found["ETag"] == answer["ETag"] and found["ContentLength"] == 7 and found["AcceptRanges"] == "bytes"
+    assert s3.get_object(Bucket=bucket, Key="full")["Body"].read() == b"content"
+    assert s3.get_object_tagging(Bucket=bucket, Key="full")["TagSet"] == [
+        {"Key": "a", "Value": "1"}, {"Key": "b", "Value": "zwei"},
+    ]  # fmt: skip
+    got = s3.get_object(Bucket=bucket, Key="full", ResponseContentType="image/png", ResponseCacheControl="no-store")
+    assert got["ContentType"] == "image/png" and got["CacheControl"] == "no-store"
+    s3.put_object(Bucket=bucket, Key="full", Body=b"")
+    emptied = s3.get_object(Bucket=bucket, Key="full")
+    assert emptied["Body"].read() == b"" and emptied["Metadata"] == {}
+    assert emptied["ContentType"] == "binary/octet-stream"
+    refused("MetadataTooLarge", s3.put_object, Bucket=bucket, Key="m", Body=b"", Metadata={"x": "y" * 2100})
+    refused("NoSuchKey", s3.get_object, Bucket=bucket, Key="m")
+    refused("404", s3.head_object, Bucket=bucket, Key="m")
+
+
+def test_deleting_one_and_many(s3: Any, bucket: str) -> None:
+    keys = [f"k {n} <&> ü" for n in range(1000)]
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda key: s3.put_object(Bucket=bucket, Key=key, Body=b"x"), keys[:30]))
+    s3.delete_object(Bucket=bucket, Key=keys[0])
+    s3.delete_object(Bucket=bucket, Key=keys[0])
+    answer = s3.delete_objects(Bucket=bucket, Delete={"Objects": [{"Key": key} for key in keys]})
+    assert [row["Key"] for row in answer["Deleted"]] == keys and not answer.get("Errors")
+    assert s3.list_objects_v2(Bucket=bucket)["KeyCount"] == 0
+    quiet = s3.delete_objects(Bucket=bucket, Delete={"Objects": [{"Key": "x"}], "Quiet": True})
+    assert not quiet.get("Deleted")
+    many = [{"Key": str(n)} for n in range(1001)]
+    refused("MalformedXML", s3.delete_objects, Bucket=bucket, Delete={"Objects": many})
+
+
+@pytest.mark.parametrize("size", [1000, 200_000])
+def test_ranges(s3: Any, bucket: str, size: int) -> None:
+    body = random.Random(size).randbytes(size)
+    s3.put_object(Bucket=bucket, Key="r", Body=body)
+    last = size - 1
+    for text, start, end in [
+        ("bytes=0-0", 0, 1), ("bytes=10-99", 10, 100), ("bytes=500-", 500, size), ("bytes=-7", size - 7, size),
+        (f"bytes=-{size * 2}", 0, size), (f"bytes={last}-{size * 5}", last, size),
+    ]:  # fmt: skip
+        got = s3.get_object(Bucket=bucket, Key="r", Range=text)
+        assert got["ResponseMetadata"]["HTTPStatusCode"] == 206, text
+        assert got["ContentRange"] == f"bytes {start}-{end - 1}/{size}" and got["ContentLength"] == end - start
+        assert got["Body"].read() == body[start:end]
+    for text in (f"bytes={size}-", "bytes=-0", f"bytes={size + 5}-{size + 9}"):
+        error = refused("InvalidRange", s3.get_object, Bucket=bucket, Key="r", Range=text)
+        assert error["ResponseMetadata"]["HTTPStatusCode"] == 416
+    for text in ("bytes=5-2", "lines=1-2", "bytes=a-b", "bytes=0-1,5-6"):
+        got = s3.get_object(Bucket=bucket, Key="r", Range=text)
+        assert got["ResponseMetadata"]["HTTPStatusCode"] == 200 and got["Body"].read() == body
+    assert s3.head_object(Bucket=bucket, Key="r", Range="bytes=0-9")["ContentLength"] == 10
+    s3.put_object(Bucket=bucket, Key="empty", Body=b"")
+    refused("InvalidRange", s3.get_object, Bucket=bucket, Key="empty", Range="bytes=0-")
+
+
+def test_conditions(s3: Any, bucket: str) -> None:
+    etag = s3.put_object(Bucket=bucket, Key="c", Body=b"one", IfNoneMatch="*")["ETag"]
+    where = {"Bucket": bucket, "Key": "c"}
+    refused("PreconditionFailed", s3.put_object, **where, Body=b"two", IfNoneMatch="*")
+    refused("PreconditionFailed", s3.put_object, **where, Body=b"two", IfMatch='"0123"')
+    refused("NoSuchKey", s3.put_object, Bucket=bucket, Key="none", Body=b"two", IfMatch=etag)
+    assert s3.get_object(**where, IfMatch=etag)["Body"].read() == b"one"
+    refused("PreconditionFailed", s3.get_object, **where, IfMatch='"0123"')
+    refused("304", s3.get_object, **where, IfNoneMatch=etag)
+    refused("304", s3.head_object, **where, IfNoneMatch=etag)
+    assert s3.get_object(**where, IfNoneMatch='"0123"')["Body"].read() == b"one"
+    modified = s3.head_object(**where)["LastModified"]
+    refused("304", s3.get_object, **where, IfModifiedSince=modified)
+    refused("PreconditionFailed", s3.get_object, **where, IfUnmodifiedSince=modified.replace(year=2001))
+    s3.put_object(**where, Body=b"two", IfMatch=etag)
+    refused("PreconditionFailed", s3.delete_object, **where, IfMatch=etag)
+    assert s3.get_object(**where)["Body"].read() == b"two"
+    results = []
+
+    def create(n: int) -> None:
+        try:
+            s3.put_object(Bucket=bucket, Key="race", Body=str(n).encode(), IfNoneMatch="*")
+            results.append(n)
+        except ClientError as error:
+            assert error.response["Error"]["Code"] in ("PreconditionFailed", "ConditionalRequestConflict")
+
+    with ThreadPoolExecutor(16) as pool:
+        list(pool.map(create, range(32)))
+    assert len(results) == 1
+    assert s3.get_object(Bucket=bucket, Key="race")["Body"].read() == str(results[0]).encode()
+
+
+def test_copies(s3: Any, bucket: str) -> None:
+    for key, body in (("small ü+%", b"small"), ("large", os.urandom(300_000))):
+        s3.put_object(Bucket=bucket, Key=key, Body=body, ContentType="text/x", Metadata={"a": "1"}, Tagging="t=1")
+        where = {"Bucket": bucket, "Key": f"copy of {key}"}
+        answer = s3.copy_object(**where, CopySource={"Bucket": bucket, "Key": key})
+        got = s3.get_object(**where)
+        assert answer["CopyObjectResult"]["ETag"] == got["ETag"] == f'"{hashlib.md5(body).hexdigest()}"'
+        assert got["Body"].read() == body and got["Metadata"] == {"a": "1"} and got["ContentType"] == "text/x"
+        assert got["TagCount"] == 1
+        s3.copy_object(**where, CopySource={"Bucket": bucket, "Key": key}, MetadataDirective="REPLACE",
+                       Metadata={"b": "2"}, ContentType="text/y")  # fmt: skip
+        s3.delete_object(Bucket=bucket, Key=key)
+        got = s3.get_object(**where)
+        assert got["Body"].read() == body and got["Metadata"] == {"b": "2"} and got["ContentType"] == "text/y"
+        refused("InvalidRequest", s3.copy_object, **where, CopySource={"Bucket": bucket, "Key": where["Key"]})
+        refused("PreconditionFailed", s3.copy_object, Bucket=bucket, Key="x", CopySourceIfMatch='"no"',
+                CopySource={"Bucket": bucket, "Key": where["Key"]})  # fmt: skip
+    refused("NoSuchKey", s3.copy_object, Bucket=bucket, Key="x", CopySource=f"{bucket}/none")
+    refused("NoSuchBucket", s3.copy_object, Bucket=bucket, Key="x", CopySource="no-such-bucket-here/none")
+
+
+def trailing(server: ServerProcess) -> Any:
+    """A client that sends ``aws-chunked`` with a trailer, as boto3 does wherever the endpoint is https."""
+    client = server.client("s3")
+
+    def move(params: dict[str, Any], context: dict[str, Any], **_: Any) -> None:
+        algorithm = context.get("checksum", {}).get("request_algorithm")
+        if isinstance(algorithm, dict):
+            algorithm["in"] = "trailer"
+
+    client.meta.events.register("before-call.s3.PutObject", move)
+    client.meta.events.register("before-call.s3.UploadPart", move)
+    return client
+
+
+@pytest.mark.parametrize("algorithm", ["CRC32", "CRC32C", "CRC64NVME", "SHA1", "SHA256"])
+def test_checksums_in_headers_and_trailers(server: ServerProcess, s3: Any, bucket: str, algorithm: str) -> None:
+    body = random.Random(1).randbytes(150_000)
+    for client, key in ((s3, "header"), (trailing(server), "trailer")):
+        answer = client.put_object(Bucket=bucket, Key=key, Body=body, ChecksumAlgorithm=algorithm)
+        sent = answer["ResponseMetadata"]["HTTPHeaders"]
+        assert sent[f"x-amz-checksum-{algorithm.lower()}"] == answer[f"Checksum{algorithm}"]
+        got = s3.get_object(Bucket=bucket, Key=key, ChecksumMode="ENABLED")
+        assert got["Body"].read() == body and got[f"Checksum{algorithm}"] == answer[f"Checksum{algorithm}"]
+        assert got["ChecksumType"] == "FULL_OBJECT" and "ContentEncoding" not in got
+    wrong = {"CRC32": 6, "CRC32C": 6, "CRC64NVME": 11, "SHA1": 27, "SHA256": 43}[algorithm]
+    given = {f"Checksum{algorithm}": "A" * wrong + "=" * (-wrong % 4)}
+    for size in (10, 150_000):
+        refused("BadDigest", s3.put_object, Bucket=bucket, Key="wrong", Body=body[:size], **given)
+    refused("404", s3.head_object, Bucket=bucket, Key="wrong")
+
+
+def test_the_default_checksum_is_the_sdks(server: ServerProcess, s3: Any, bucket: str) -> None:
+    answer = trailing(server).put_object(Bucket=bucket, Key="d", Body=io.BytesIO(b"123456789"))
+    assert answer["ChecksumCRC32"] == "y/Q5Jg=="
+    assert s3.head_object(Bucket=bucket, Key="d", ChecksumMode="ENABLED")["ChecksumCRC32"] == "y/Q5Jg=="
+    refused("BadDigest", s3.put_object, Bucket=bucket, Key="e", Body=b"x", ContentMD5="1B2M2Y8AsgTpgAmY7PhCfg==")
+    refused("InvalidDigest", s3.put_object, Bucket=bucket, Key="e", Body=b"x", ContentMD5="rubbish")
+    refused("404", s3.head_object, Bucket=bucket, Key="e")
