@@ -51,7 +51,8 @@ class StoreSettings(BaseModel):
     cache_bytes: int = Field(32 * MiB, description="Page cache of the writer's connection.")
     checkpoint_pages: int = Field(2000, description="WAL pages after which a checkpoint runs (about 32 MiB).")
     check_bytes_max: int = Field(
-        64 * MiB, description="A database up to this size is checked whole at start (0.2 s); a larger one as it is read."
+        64 * MiB,
+        description="A database up to this size is checked whole at start (0.2 s); a larger one as it is read.",
     )
 
 
@@ -266,6 +267,22 @@ class TableSettings(BaseModel):
     """Tables. Limits without another reason are DynamoDB's own (Developer Guide, "Quotas")."""
 
     tables_max: int = Field(2500, description="Tables of the account.")
+    indexes_max: int = Field(20, description="Global indexes of a table; local ones are five.")
+    counted_max: int = Field(10_000, description="Items that DescribeTable counts; ItemCount is no more than that.")
+    backfill_max: int = Field(20_000, description="Items of a table that gets a new index, in one transaction.")
+    stream_kept_h: int = Field(24, description="Hours that changes are kept in a table's stream.")
+    trim_every: int = Field(64, description="Changes between looks for outdated ones.")
+    sweep_max: int = Field(500, description="Rows removed or looked at in one transaction, to keep it short.")
+    ttl_sweep_s: float = Field(30.0, description="Seconds between looks for expired items; AWS allows days.")
+    batch_write_max: int = Field(25, description="Requests of one BatchWriteItem.")
+    batch_get_max: int = Field(100, description="Keys of one BatchGetItem.")
+    batch_bytes_max: int = Field(16 * MiB, description="Bytes that BatchGetItem answers with.")
+    transaction_max: int = Field(100, description="Actions of one transaction.")
+    tags_max: int = Field(50, description="Tags of a table.")
+    stream_read_max: int = Field(1000, description="Records of one GetRecords of a table's stream.")
+    stream_bytes_max: int = Field(MiB, description="Bytes of records in one GetRecords of a table's stream.")
+    iterator_s: int = Field(900, description="Seconds that a shard iterator of a table's stream is good for.")
+    expressions_cached: int = Field(1024, description="Parsed expressions kept; each is a few KiB.")
 
 
 class ApiSettings(BaseModel):
