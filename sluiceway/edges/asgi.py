@@ -84,6 +84,9 @@ class Application:
 async def _send(send: Send, request: Request, response: Response) -> int:
     """Send ``response``; the status that the client saw (0 if a stream broke)."""
     headers = [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in response.headers]
+    if not request.body.begun and request.headers.get("expect"):
+        # The client now leaves out its body, and the next request's bytes would be taken for it (RFC 9110, 10.1.1).
+        headers.append((b"connection", b"close"))
     body = response.body
     if isinstance(body, bytes):
         if not any(name == b"content-length" for name, _ in headers) and response.status not in (204, 304):

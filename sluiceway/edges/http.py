@@ -51,11 +51,15 @@ class ClientGone(Exception):
 
 
 class Body:
-    """The request's body as a stream. Reading it sends ``100 Continue`` where the client expects it."""
+    """The request's body as a stream. Reading it sends ``100 Continue`` where the client expects it.
+
+    ``begun`` is whether that has happened.
+    """
 
     def __init__(self, receive: Receive, idle_s: float) -> None:
         self._receive = receive
         self._idle_s = idle_s
+        self.begun = False
         self.done = False
 
     async def chunks(self) -> AsyncIterator[bytes]:
@@ -63,6 +67,7 @@ class Body:
 
         Raises ``ClientGone`` on a disconnect, ``Invalid("request_timeout")`` when nothing arrives in time.
         """
+        self.begun = True
         while not self.done:
             try:
                 message = await asyncio.wait_for(self._receive(), self._idle_s)
