@@ -114,8 +114,8 @@ def minimum(given: Any, clauses: int) -> int:
     percent = chosen.endswith("%")
     count = whole(chosen.rstrip("%"), "minimum_should_match", -(1 << 31), 1 << 31)
     if percent:
-        part = int(clauses * abs(count) / 100)
-        count = part if count >= 0 else clauses - part
+        share = int(clauses * abs(count) / 100)
+        count = share if count >= 0 else clauses - share
     elif count < 0:
         count += clauses
     return max(0, count)

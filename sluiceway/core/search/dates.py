@@ -139,10 +139,9 @@ def _next(at: datetime, unit: str, count: int = 1) -> datetime:
 def _floor(at: datetime, unit: str) -> datetime:
     if unit == "w":
         return _floor(at, "d") - timedelta(days=at.weekday())
-    kept = {"y": 1, "M": 2, "d": 3, "h": 4, "H": 4, "m": 5, "s": 6}[unit]
-    parts = [at.year, at.month, at.day, at.hour, at.minute, at.second][:kept]
-    year, month, day, *clock = parts + [1, 1][len(parts) - 1 :] if kept < 3 else parts
-    return datetime(year, month, day, *clock, tzinfo=UTC)
+    zeros = {"microsecond": 0, "second": 0, "minute": 0, "hour": 0, "day": 1, "month": 1}
+    kept = {"y": 6, "M": 5, "d": 4, "h": 3, "H": 3, "m": 2, "s": 1}[unit]
+    return at.replace(**dict(list(zeros.items())[:kept]))  # type: ignore[arg-type]
 
 
 def _calculate(at_ms: int, math: str, up: bool) -> int:

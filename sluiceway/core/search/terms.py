@@ -311,6 +311,15 @@ def escaped(text: str) -> str:
     return re.sub(r"([\\.+*?()|\[\]{}^$#&\-~])", r"\\\1", text)
 
 
+def prefix_of(regex: str) -> str | None:
+    """The text before ``ANY``, if that is all of the expression."""
+    if not regex.endswith(ANY):
+        return None
+    body = regex.removesuffix(ANY)
+    bare = re.sub(r"\\[^A-Za-z0-9]", "", body)
+    return None if re.search(r"[\\.+*?()|\[\]{}^$]", bare) else re.sub(r"\\(.)", r"\1", body)
+
+
 def from_wildcards(text: str) -> str:
     """``*`` and ``?`` as a regular expression; a backslash takes their meaning away."""
     made, at = [], 0

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 import tantivy
@@ -49,13 +49,13 @@ class Kitchen:
 
 def _cooked(recipe: str) -> Any:
     name, *filters = recipe.split("|")
-    tokenizer = {
+    tokenizer: Callable[[], Any] = {
         "letter": lambda: tantivy.Tokenizer.regex(r"\p{L}+"),
         "raw": tantivy.Tokenizer.raw,
         "standard": lambda: tantivy.Tokenizer.regex(_STANDARD),
         "whitespace": lambda: tantivy.Tokenizer.regex(r"\S+"),
-    }[name]()
-    builder = tantivy.TextAnalyzerBuilder(tokenizer)
+    }[name]
+    builder = tantivy.TextAnalyzerBuilder(tokenizer())
     for step in filters:
         builder = builder.filter(_filter(step))
     return builder.filter(tantivy.Filter.remove_long(_WORD_BYTES_MAX)).build()

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import heapq
-import itertools
 from collections.abc import Iterator, Mapping, Sequence
-from functools import total_ordering
 from typing import Any
 
 import orjson
@@ -13,27 +11,10 @@ from tantivy import Order
 
 from sluiceway.config import SearchSettings
 from sluiceway.core.search.index import Found, Hit, Search, SortKey
+from sluiceway.core.search.order import places
 from sluiceway.core.search.plan import Bool, Plan, Range
 from sluiceway.engines.tantivy.compiler import Compiler
 from sluiceway.errors import Invalid, TooLarge
-
-_BATCH = 2000  # documents whose values are held at a time
-
-
-@total_ordering
-class _Reversed:
-    """A text in descending order."""
-
-    __slots__ = ("value",)
-
-    def __init__(self, value: Any) -> None:
-        self.value = value
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Reversed) and self.value == other.value
-
-    def __lt__(self, other: _Reversed) -> bool:
-        return bool(other.value < self.value)
 
 
 class Look:
@@ -91,19 +72,15 @@ class Look:
         return [self._hit(score, at, keys) for _, keys, score, at in chosen]
 
     def _keyed(self, matched: Sequence[Any], search: Search) -> Iterator[tuple[Any, tuple[Any, ...], float, Any]]:
-        after = None
-        if search.after is not None:
-            after = tuple(_place(value, key) for value, key in zip(search.after, search.sort, strict=True))
-        matched = iter(matched)
-        while batch := list(itertools.islice(matched, _BATCH)):
-            for score, address in batch:
-                document = self._searcher.doc(address)
-                _, sequence, values = orjson.loads(document["head"][0])
-                id = document["id"][0]
-                keys = tuple(_key(key, values, score, sequence, id) for key in search.sort)
-                place = tuple(_place(value, key) for value, key in zip(keys, search.sort, strict=True))
-                if after is None or place > after:
-                    yield (place, sequence), keys, score, address
+        after = None if search.after is None else places(search.after, search.sort)
+        for score, address in matched:
+            document = self._searcher.doc(address)
+            _, sequence, values = orjson.loads(document["head"][0])
+            id = document["id"][0]
+            keys = tuple(_key(key, values, score, sequence, id) for key in search.sort)
+            place = places(keys, search.sort)
+            if after is None or place > after:
+                yield (place, sequence), keys, score, address
 
     def _narrowed(self, search: Search) -> Any:
         """The query, with only those matches that can be among the first by the first key.
@@ -163,12 +140,3 @@ def _key(key: SortKey, values: Mapping[str, Sequence[Any]], score: float, sequen
     if not found:
         return key.missing
     return max(found) if key.mode == "max" else min(found)
-
-
-def _place(value: Any, key: SortKey) -> tuple[int, Any]:
-    """What is compared: documents without a value stand before or behind all others, whichever the direction."""
-    if value is None:
-        return (-1 if key.first else 1), 0
-    if not key.descending:
-        return 0, value
-    return 0, (_Reversed(value) if isinstance(value, str) else -value)
