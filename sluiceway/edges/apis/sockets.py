@@ -34,6 +34,7 @@ Receive = Callable[[], Awaitable[dict[str, Any]]]
 _LEFT_OVER_BATCH: Final = 100
 _GOODBYE_TRIES: Final = 3
 _GOODBYE_WAIT_S: Final = 2.0
+_NO_STATUS: Final = 1005
 _GONE: Final = "The connection is gone."
 
 
@@ -240,7 +241,7 @@ class WebSocketEdge:
                 await asyncio.wait({writer}, timeout=self._limits.socket_send_s)
                 return live.ended or (ABNORMAL, "The connection was lost")
             if message["type"] == "websocket.disconnect":
-                return live.ended or (message.get("code") or ABNORMAL, message.get("reason") or "")
+                return live.ended or _ending(message)
             body: str | bytes = message["text"] if message.get("text") is not None else message.get("bytes") or b""
             size = len(body.encode()) if isinstance(body, str) else len(body)
             if size > self._limits.message_bytes_max:
@@ -379,6 +380,14 @@ class WebSocketEdge:
 
 
 _WORDS: Final = {401: "Unauthorized", 403: "Forbidden", 429: "Too Many Requests", 400: "Bad Request"}
+
+
+def _ending(message: dict[str, Any]) -> tuple[int, str]:
+    """RFC 6455, 7.1.5: without a closing handshake it is 1006; uvicorn says 1005 then, and gives no reason."""
+    code = message.get("code") or ABNORMAL
+    if code == _NO_STATUS and "reason" not in message:
+        code = ABNORMAL
+    return code, message.get("reason") or ("The connection was lost" if code == ABNORMAL else "")
 
 
 def _with_authorizer(connection: Connection, context: dict[str, Any]) -> Connection:
