@@ -233,6 +233,7 @@ class StreamSettings(BaseModel):
     retention_h: int = Field(24, description="Hours that a new stream keeps its records; also the least.")
     retention_h_max: int = Field(8760, description="Hours that a stream may keep its records (a year).")
     trim_max: int = Field(1000, description="Records of a shard forgotten in one transaction, to keep it short.")
+    sweep_s: float = Field(60.0, description="Seconds between looks for records of removed and aged streams.")
     trim_every: int = Field(64, description="Records put between looks for expired ones; they are hidden anyway.")
     page_max: int = Field(1000, description="Shards on one page of a list.")
     tags_max: int = Field(50, description="Tags of a stream.")

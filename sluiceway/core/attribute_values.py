@@ -22,6 +22,7 @@ ITEM_BYTES_MAX: Final = 400 * 1024
 TYPES: Final = ("S", "N", "B", "BOOL", "NULL", "SS", "NS", "BS", "L", "M")
 _DIGITS: Final = 38
 _CONTEXT: Final = Context(prec=_DIGITS, Emax=125, Emin=-130, traps=[Inexact, Overflow, Underflow])
+_WIDE: Final = Context(prec=400)  # the sum of any two numbers is exact in it
 _BAD: Final = "One or more parameter values were invalid: "
 
 
@@ -36,13 +37,19 @@ def number(text: str) -> Decimal:
     try:
         return _CONTEXT.plus(exact)
     except Inexact:
-        if len(exact.normalize().as_tuple().digits) > _DIGITS:
+        if len("".join(map(str, exact.as_tuple().digits)).strip("0")) > _DIGITS:
             raise Invalid("value", "Attempting to store more than 38 significant digits in a Number") from None
         kind = "overflow" if exact.adjusted() > 0 else "underflow"
         limit = "larger than" if kind == "overflow" else "smaller than"
         raise Invalid(
             "value", f"Number {kind}. Attempting to store a number with magnitude {limit} supported range"
         ) from None
+
+
+def total(left: str, right: str, sign: int) -> str:
+    """The canonical text of ``left`` plus or minus ``right``. Raises ``Invalid("value")`` as ``number`` does."""
+    exact = (_WIDE.add if sign > 0 else _WIDE.subtract)(Decimal(left), Decimal(right))
+    return number_text(number(str(exact)))
 
 
 def number_text(value: Decimal) -> str:

@@ -5,14 +5,21 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from sluiceway.core.invoker import Invoker
+from sluiceway.edges.apis.http import ApiEdge
+from sluiceway.edges.apis.sockets import WebSocketEdge
+from sluiceway.edges.aws.apigatewaymanagementapi import management_edge, path_of
+from sluiceway.edges.aws.apigatewayv2 import apigatewayv2_edge
 from sluiceway.edges.aws.cloudformation import cloudformation_edge
 from sluiceway.edges.aws.codecs import Codecs
+from sluiceway.edges.aws.dynamodb import dynamodb_edge
+from sluiceway.edges.aws.dynamodbstreams import streams_edge
 from sluiceway.edges.aws.iam import iam_edge
 from sluiceway.edges.aws.inprocess import InProcessClient
 from sluiceway.edges.aws.kinesis import kinesis_edge
 from sluiceway.edges.aws.kms import kms_edge
 from sluiceway.edges.aws.lambda_ import lambda_edge
 from sluiceway.edges.aws.lambda_code import Archives
+from sluiceway.edges.aws.lambda_mappings import mapping_operations
 from sluiceway.edges.aws.logs import logs_edge
 from sluiceway.edges.aws.operations import ServiceEdge
 from sluiceway.edges.aws.pipeline import AwsPipeline
@@ -26,6 +33,7 @@ from sluiceway.edges.s3.edge import S3Edge
 from sluiceway.edges.sns_pages import SnsPages
 from sluiceway.reactions.stacks.registry import providers
 from sluiceway.server.services import Services
+from sluiceway.services.mappings import RoleRights
 
 
 class Edges:
@@ -37,6 +45,12 @@ class Edges:
         self.handlers: dict[str, Handler] = {}
         for edge in (*self._plain(), *self._computing(invoker)):
             self._add(edge)
+        self.apis = ApiEdge(s.store, s.apis, invoker, s.may_invoke, s.scope, s.settings.apis, s.clock)
+        self.handlers["api"] = self.apis.handle
+        self.sockets = WebSocketEdge(
+            s.store, s.apis, s.connections, invoker, s.may_invoke, s.scope, s.settings.apis, s.place.url, s.clock
+        )
+        self._add(management_edge(self.sockets, s.settings.apis), path_of)
         self.s3 = S3Edge(
             s.store, s.blobs, s.objects, self._codecs, s.verifier, s.authorize, s.settings.objects, s.clock
         )
@@ -61,6 +75,9 @@ class Edges:
             sns_edge(s.store, s.topics),
             sqs_edge(s.store, s.queues, s.wakeups, s.settings.queues),
             kinesis_edge(s.store, s.streams, s.wakeups, s.settings.streams),
+            dynamodb_edge(s.store, s.tables, s.settings.tables),
+            streams_edge(s.store, s.tables, s.settings.tables),
+            apigatewayv2_edge(s.store, s.apis, s.settings.apis),
             logs_edge(s.store, s.functions, s.logs),
         ]
 
@@ -68,7 +85,9 @@ class Edges:
         s = self._s
         archives = Archives(s.store, s.blobs, s.objects, s.authorize, s.settings.functions)
         client = InProcessClient(self.handlers, s.place.url)
+        rights = RoleRights(s.caller_of, s.queues.policy)
+        mapping = mapping_operations(s.store, s.mappings, s.sources, s.functions, rights.may_read, rights.may_send)
         return [
-            lambda_edge(s.store, s.blobs, s.functions, invoker, archives, s.check_role, {}),
+            lambda_edge(s.store, s.blobs, s.functions, invoker, archives, s.check_role, mapping),
             cloudformation_edge(s.store, s.stacks, providers().keys(), client.call, s.settings.stacks),
         ]

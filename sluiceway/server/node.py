@@ -16,6 +16,7 @@ from sluiceway.edges.routing import Router
 from sluiceway.reactions.dispatcher import Dispatcher
 from sluiceway.reactions.functions import FunctionPool
 from sluiceway.reactions.functions.environment import Surroundings
+from sluiceway.reactions.sources import EventSourceTarget, QueuePoller
 from sluiceway.reactions.stacks.registry import providers
 from sluiceway.reactions.stacks.runner import StackRunner
 from sluiceway.reactions.targets.catalog import topic_targets
@@ -25,6 +26,7 @@ from sluiceway.reactions.targets.signing import open_signer
 from sluiceway.server.edges import Edges
 from sluiceway.server.services import Services
 from sluiceway.services.objects import garbage
+from sluiceway.services.tables import TtlSweeper
 
 log = logging.getLogger(__name__)
 
@@ -42,6 +44,8 @@ class Node:
         self.edges = Edges(services, self.pool, self.signer.certificate_pem)
         self.client = InProcessClient(self.edges.handlers, services.place.url)
         self.dispatcher = self._make_dispatcher()
+        s = services
+        self.poller = QueuePoller(s.store, s.queues, s.wakeups, s.mappings, self.pool, s.settings.mappings)
 
     def router(self, own: dict[str, Handler]) -> Router:
         """What answers requests; ``own`` are the server's own pages."""
@@ -61,11 +65,25 @@ class Node:
             s.store, s.stacks, providers(), self.client, s.wakeups, s.scope, s.place.url(), s.settings.stacks
         )
         self._keep("stacks", stacks.run)
+        self._keep("tables", TtlSweeper(s.store, s.tables, s.wakeups).run)
+        self._keep("streams", self._sweep_streams)
         await self.dispatcher.start()
+        self._keep("queues", self.poller.run)
+        await self.edges.sockets.start()
+
+    async def _sweep_streams(self) -> None:
+        s = self.services
+        while True:
+            removed = await s.store.commit(s.streams.sweep)
+            if removed < s.settings.streams.trim_max:
+                await asyncio.sleep(s.settings.streams.sweep_s)
 
     async def stop(self, grace_s: float) -> None:
         """Finish what is under way within ``grace_s`` seconds, and close the store."""
+        await self.edges.sockets.stop(grace_s)
+        await self.poller.stop(grace_s)
         await self.dispatcher.stop(grace_s)
+        await self.edges.apis.close()
         await self.pool.stop(grace_s)
         for task in self._tasks:
             task.cancel()
@@ -94,6 +112,9 @@ class Node:
         )
         outcomes = OutcomeDestinations(s.queues, s.topics, s.functions, s.authorize, s.caller_of)
         targets["function-invoke"] = InvokeTarget(self.pool, s.store, outcomes, s.scope)
+        targets["event-source"] = EventSourceTarget(
+            self.pool, s.store, s.role_of, s.scope, s.clock, s.settings.mappings
+        )
         return Dispatcher(s.store, s.wakeups, s.reactions, targets, s.settings.reactions, s.clock, s.topics.logs)
 
     def _keep(self, name: str, run: Callable[[], Coroutine[Any, Any, None]]) -> None:

@@ -7,7 +7,6 @@ import fcntl
 import logging
 import os
 import shutil
-from collections.abc import Awaitable
 from pathlib import Path
 from typing import Any, Final
 
@@ -132,8 +131,11 @@ class Server:
         return await self._router(request)
 
     async def _sockets(self, scope: dict[str, Any], receive: Receive, send: Any) -> None:
-        closing: Awaitable[None] = send({"type": "websocket.close", "code": 1013})
-        await closing
+        if self._node is None:
+            await receive()
+            await send({"type": "websocket.close", "code": 1013})
+            return
+        await self._node.edges.sockets.sockets(scope, receive, send)
 
     def _hosts(self) -> dict[str, Any] | None:
         """For ``Surroundings.hosts``; none if the server's own port speaks TLS, as plain HTTP would not lead to it."""

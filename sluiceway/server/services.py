@@ -22,8 +22,11 @@ from sluiceway.errors import AccessDenied, Invalid, NotFound, Unavailable
 from sluiceway.server.bucket_events import BucketEvents
 from sluiceway.services.access import authorize
 from sluiceway.services.accounts import Accounts, KeyRing
+from sluiceway.services.apis import Apis
+from sluiceway.services.connections import Connections
 from sluiceway.services.function_logs import FunctionLogs
 from sluiceway.services.functions import Functions
+from sluiceway.services.mappings import Mappings, Sources
 from sluiceway.services.objects import Objects
 from sluiceway.services.queues import Queues
 from sluiceway.services.reactions import Reactions
@@ -31,10 +34,12 @@ from sluiceway.services.sealing import Sealer
 from sluiceway.services.secrets import Keys, Parameters, Secrets
 from sluiceway.services.stacks.state import Stacks
 from sluiceway.services.streams import Streams
+from sluiceway.services.tables import Tables
 from sluiceway.services.topics import Topics
 from sluiceway.services.topics.letters import LetterGuard
 
 _LAMBDA: Final = "lambda.amazonaws.com"
+_APIS: Final = "apigateway.amazonaws.com"
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,12 +80,31 @@ class Services:
         self.parameters = Parameters(scope, settings.secrets, sealer)
         self.keys = Keys(scope, settings.secrets, sealer)
         self.streams = Streams(scope, settings.streams)
+        self.tables = Tables(scope, settings.tables)
+        self.mappings = Mappings(scope, settings.mappings, self.reactions)
+        self.sources = Sources(scope, self.streams, self.tables, self.queues)
+        self.apis = Apis(scope, settings.apis)
+        self.connections = Connections()
         self.stacks = Stacks(scope, settings.stacks)
 
     def caller_of(self, view: View, function: str) -> Principal:
         """A function's role as a caller. Raises ``NotFound``."""
-        role = self.accounts.roles.by_arn(view, self.functions.get(view, function).settings.role)
-        return self.ring.principal_of_role(role.name, function)
+        return self.ring.role_in(view, self.functions.get(view, function).settings.role, function)
+
+    def role_of(self, view: View, function: str) -> str:
+        """The ARN of a function's role. Raises ``NotFound("function")``."""
+        return self.functions.get(view, function).settings.role
+
+    async def may_invoke(self, function: str, source_arn: str) -> bool:
+        """Whether the function's policy lets an API call it."""
+        service = Principal(kind="service", account=self.scope.account, name=_APIS, arn=_APIS)
+        conditions = {"aws:SourceArn": [source_arn], "aws:SourceAccount": [self.scope.account]}
+        try:
+            policy = await self.store.view(self.functions.policy, function)
+            authorize(service, "lambda:InvokeFunction", self.functions.arn(function), conditions, policy)
+        except (NotFound, AccessDenied):
+            return False
+        return True
 
     def check_role(self, view: View, role_arn: str) -> None:
         """Raises ``Invalid("value")`` unless functions may run with the role."""

@@ -6,7 +6,7 @@ import copy
 from collections.abc import Mapping
 from typing import Any, Final
 
-from sluiceway.core.attribute_values import Item, Value, number, number_text, sorted_set
+from sluiceway.core.attribute_values import Item, Value, sorted_set, total
 from sluiceway.core.expressions.conditions import Environment
 from sluiceway.core.expressions.parser import Node, Parsed
 from sluiceway.core.expressions.paths import Steps, find, overlapping
@@ -107,7 +107,7 @@ def _operand_type(operator: str, value: Value) -> Invalid:
 
 
 def _sum(left: Value, right: Value, sign: int) -> Value:
-    return {"N": number_text(number(str(number(left["N"]) + sign * number(right["N"]))))}
+    return {"N": total(left["N"], right["N"], sign)}
 
 
 def _added(old: Value | None, given: Value) -> Value:

@@ -18,7 +18,6 @@ from sluiceway.core.expressions import (
     project,
 )
 from sluiceway.core.store import Store, Tx, View
-from sluiceway.core.wakeups import Wakeups
 from sluiceway.edges.aws.dynamodb_tables import TableOperations, table_name
 from sluiceway.edges.aws.operations import Call, ErrorTable, Operation, Output, ServiceEdge
 from sluiceway.errors import Conflict, Invalid, NotFound, PreconditionFailed, Throttled, TooLarge
@@ -50,7 +49,7 @@ _TRANSACT_ACTIONS: Final = {
 }  # fmt: skip
 
 
-def dynamodb_edge(store: Store, tables: Tables, wakeups: Wakeups, limits: TableSettings) -> ServiceEdge:
+def dynamodb_edge(store: Store, tables: Tables, limits: TableSettings) -> ServiceEdge:
     """The service's operations."""
     items, about = _Items(store, tables, limits), TableOperations(store, tables, limits)
     of_table = {

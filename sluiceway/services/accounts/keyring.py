@@ -75,6 +75,12 @@ class KeyRing:
                 return _caller(owner, "", session)
         raise _unknown()
 
+    def role_in(self, view: View, role_arn: str, session: str = "") -> Principal:
+        """A role as a caller with its rights as ``view`` has them. Raises ``NotFound("role")``."""
+        role = self._accounts.roles.by_arn(view, role_arn)
+        owner = self._principal("role", role, _parsed(view, role), self._accounts.canonical_id)
+        return _caller(owner, "", session)
+
     async def refresh(self, store: Store) -> None:
         """Read all users, keys and roles again."""
         self._asked += 1
