@@ -13,7 +13,7 @@ import sys
 import threading
 import time
 import urllib.parse
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -176,9 +176,7 @@ def test_events_reach_a_queue_once_and_in_order(server: ServerProcess, s3: Any, 
     url, arn = open_queue(server, "events", bucket)
     rule = {"Id": "all", "QueueArn": arn, "Events": ["s3:ObjectCreated:*", "s3:ObjectRemoved:*"],
             "Filter": {"Key": {"FilterRules": [{"Name": "prefix", "Value": "in/"}]}}}  # fmt: skip
-    s3.put_bucket_notification_configuration(
-        Bucket=bucket, NotificationConfiguration={"QueueConfigurations": [rule]}
-    )
+    s3.put_bucket_notification_configuration(Bucket=bucket, NotificationConfiguration={"QueueConfigurations": [rule]})
     [kept] = s3.get_bucket_notification_configuration(Bucket=bucket)["QueueConfigurations"]
     assert kept["QueueArn"] == arn and kept["Id"] == "all"
     [test] = drain(server, url)
@@ -226,9 +224,7 @@ def test_events_reach_a_topic(server: ServerProcess, s3: Any, bucket: str) -> No
     server.client("sqs").set_queue_attributes(QueueUrl=url, Attributes={"Policy": json.dumps({"Statement": [sent]})})
     sns.subscribe(TopicArn=topic, Protocol="sqs", Endpoint=queue)
     rule = {"TopicArn": topic, "Events": ["s3:ObjectCreated:Put"]}
-    s3.put_bucket_notification_configuration(
-        Bucket=bucket, NotificationConfiguration={"TopicConfigurations": [rule]}
-    )
+    s3.put_bucket_notification_configuration(Bucket=bucket, NotificationConfiguration={"TopicConfigurations": [rule]})
     s3.put_object(Bucket=bucket, Key="a", Body=b"x")
     got: list[Any] = []
     eventually(lambda: got.extend(drain(server, url)) or len(got) >= 2, 10)
@@ -416,3 +412,317 @@ def test_the_default_checksum_is_the_sdks(server: ServerProcess, s3: Any, bucket
     refused("BadDigest", s3.put_object, Bucket=bucket, Key="e", Body=b"x", ContentMD5="1B2M2Y8AsgTpgAmY7PhCfg==")
     refused("InvalidDigest", s3.put_object, Bucket=bucket, Key="e", Body=b"x", ContentMD5="rubbish")
     refused("404", s3.head_object, Bucket=bucket, Key="e")
+
+
+# -- listings
+
+ODD: tuple[str, ...] = (
+    "Ünïcödé/☃.txt", "with space/a b", "per%cent/%41%20", "plus+plus", "/leading", "//two", "a//b", "..", "../up",
+    "a/../b", ".", "a/./b", "trailing/", "quote\"'<>&", "ctrl\x01\x1f", "new\nline", "tab\t", "q?x=1&y#z", "back\\slash",
+    "emoji-\U0001f600", "\uffff-after-bmp", "k" * 1024, "ü" * 512, "{}|^`[]", "~tilde", "eq=eq;semi:colon@at,comma!$*()",
+)  # fmt: skip
+
+
+def test_keys_may_be_odd(s3: Any, bucket: str) -> None:
+    for key in ODD:
+        s3.put_object(Bucket=bucket, Key=key, Body=key.encode())
+    for key in ODD:
+        assert s3.get_object(Bucket=bucket, Key=key)["Body"].read() == key.encode(), key
+    listed = [row["Key"] for row in s3.list_objects_v2(Bucket=bucket)["Contents"]]
+    assert listed == sorted(ODD, key=str.encode)
+    for key in ("k" * 1025, "ü" * 513):
+        refused("KeyTooLongError", s3.put_object, Bucket=bucket, Key=key, Body=b"")
+    answer = s3.delete_objects(Bucket=bucket, Delete={"Objects": [{"Key": key} for key in ODD if key.isprintable()]})
+    assert not answer.get("Errors")
+    left = [row["Key"] for row in s3.list_objects_v2(Bucket=bucket)["Contents"]]
+    assert left == sorted(key for key in ODD if not key.isprintable())
+
+
+def test_listings_page_through_many_keys(s3: Any, bucket: str) -> None:
+    keys = [f"{folder}/{n:04d} %+ü" for folder in ("a", "b", "c ☃", "d+") for n in range(600)]
+    keys += [f"top {n:03d}" for n in range(100)]
+    with ThreadPoolExecutor(16) as pool:
+        list(pool.map(lambda key: s3.put_object(Bucket=bucket, Key=key, Body=b""), keys))
+    keys.sort(key=str.encode)
+    pages = list(s3.get_paginator("list_objects_v2").paginate(Bucket=bucket))
+    assert [page["KeyCount"] for page in pages] == [1000, 1000, 500]
+    assert [row["Key"] for page in pages for row in page["Contents"]] == keys
+    old = s3.get_paginator("list_objects").paginate(Bucket=bucket, PaginationConfig={"PageSize": 700})
+    assert [row["Key"] for page in old for row in page["Contents"]] == keys
+
+    def listed(**arguments: Any) -> tuple[list[str], list[str]]:
+        rows, prefixes = [], []
+        for page in s3.get_paginator("list_objects_v2").paginate(Bucket=bucket, **arguments):
+            rows += [row["Key"] for row in page.get("Contents", [])]
+            prefixes += [row["Prefix"] for row in page.get("CommonPrefixes", [])]
+        return rows, prefixes
+
+    tops = [key for key in keys if key.startswith("top")]
+    folders = ["a/", "b/", "c ☃/", "d+/"]
+    assert listed(Delimiter="/") == (tops, folders)
+    assert listed(Delimiter="/", PaginationConfig={"PageSize": 3}) == (tops, folders)
+    assert listed(Prefix="c ☃/") == ([key for key in keys if key.startswith("c ☃/")], [])
+    assert listed(Prefix="d+/05", Delimiter="/") == ([key for key in keys if key.startswith("d+/05")], [])
+    assert listed(Delimiter="%+")[1][0] == "a/0000 %+"
+    assert listed(StartAfter="d+/0599 %+ü") == (tops, [])
+    assert listed(StartAfter="b/", Prefix="b/0599") == (["b/0599 %+ü"], [])
+    assert listed(Prefix="nothing") == ([], [])
+    none = s3.list_objects_v2(Bucket=bucket, MaxKeys=0)
+    assert none["KeyCount"] == 0 and not none["IsTruncated"]
+    refused("InvalidArgument", s3.list_objects_v2, Bucket=bucket, ContinuationToken="%%%")
+    refused("InvalidArgument", s3.list_objects_v2, Bucket=bucket, MaxKeys=-1)
+
+
+# -- multipart
+
+
+def test_a_large_file_goes_up_in_parts(s3: Any, bucket: str, tmp_path: Path) -> None:
+    body = random.Random(5).randbytes(40 * MIB + 12345)
+    (tmp_path / "large").write_bytes(body)
+    config = TransferConfig(multipart_threshold=8 * MIB, multipart_chunksize=8 * MIB, max_concurrency=5)
+    s3.upload_file(str(tmp_path / "large"), bucket, "large", Config=config, ExtraArgs={"Metadata": {"a": "b"}})
+    head = s3.head_object(Bucket=bucket, Key="large", PartNumber=2)
+    assert head["PartsCount"] == 6 and head["ContentLength"] == 8 * MIB and head["Metadata"] == {"a": "b"}
+    parts = [body[at : at + 8 * MIB] for at in range(0, len(body), 8 * MIB)]
+    digest = hashlib.md5(b"".join(hashlib.md5(part).digest() for part in parts)).hexdigest()
+    assert head["ETag"] == f'"{digest}-6"'
+    s3.download_file(bucket, "large", str(tmp_path / "back"), Config=config)
+    assert (tmp_path / "back").read_bytes() == body
+    border = s3.get_object(Bucket=bucket, Key="large", Range=f"bytes={8 * MIB - 10}-{16 * MIB + 9}")
+    assert border["Body"].read() == body[8 * MIB - 10 : 16 * MIB + 10]
+    assert not s3.list_multipart_uploads(Bucket=bucket).get("Uploads")
+    s3.copy_object(Bucket=bucket, Key="whole", CopySource=f"{bucket}/large")
+    whole = s3.get_object(Bucket=bucket, Key="whole")
+    assert whole["ETag"] == f'"{hashlib.md5(body).hexdigest()}"' and whole["Body"].read() == body
+
+
+def test_the_steps_of_a_multipart_upload(server: ServerProcess, s3: Any, bucket: str) -> None:
+    source = random.Random(6).randbytes(6 * MIB)
+    s3.put_object(Bucket=bucket, Key="source", Body=source)
+    upload = s3.create_multipart_upload(Bucket=bucket, Key="m/ü", ContentType="text/m", Metadata={"x": "y"})
+    where = {"Bucket": bucket, "Key": "m/ü", "UploadId": upload["UploadId"]}
+    assert [row["Key"] for row in s3.list_multipart_uploads(Bucket=bucket)["Uploads"]] == ["m/ü"]
+    one = s3.upload_part(**where, PartNumber=1, Body=source[: 5 * MIB])["ETag"]
+    s3.upload_part(**where, PartNumber=3, Body=b"to be replaced")
+    copied = s3.upload_part_copy(
+        **where, PartNumber=2, CopySource=f"{bucket}/source", CopySourceRange=f"bytes=0-{5 * MIB - 1}"
+    )
+    two = copied["CopyPartResult"]["ETag"]
+    three = s3.upload_part(**where, PartNumber=3, Body=b"the end")["ETag"]
+    rows = s3.list_parts(**where)["Parts"]
+    assert [(row["PartNumber"], row["Size"], row["ETag"]) for row in rows] == [
+        (1, 5 * MIB, one), (2, 5 * MIB, two), (3, 7, three),
+    ]  # fmt: skip
+    page = s3.list_parts(**where, MaxParts=1, PartNumberMarker=1)
+    assert page["IsTruncated"] and page["NextPartNumberMarker"] == 2
+    refused("404", s3.head_object, Bucket=bucket, Key="m/ü")
+
+    def complete(*parts: tuple[int, str]) -> dict[str, Any]:
+        chosen = [{"PartNumber": number, "ETag": etag} for number, etag in parts]
+        return {**where, "MultipartUpload": {"Parts": chosen}}
+
+    finish = s3.complete_multipart_upload
+    refused("InvalidPart", finish, **complete((1, one), (2, '"d41d8cd98f00b204e9800998ecf8427e"')))
+    refused("InvalidPart", finish, **complete((1, one), (4, three)))
+    refused("InvalidPartOrder", finish, **complete((2, two), (1, one)))
+    refused("InvalidPartOrder", finish, **complete((1, one), (1, one)))
+    small = s3.upload_part(**where, PartNumber=2, Body=b"small")["ETag"]
+    refused("EntityTooSmall", finish, **complete((1, one), (2, small), (3, three)))
+    refused("MalformedXML", finish, **complete())
+    answer = finish(**complete((1, one), (3, three)))
+    body = source[: 5 * MIB] + b"the end"
+    got = s3.get_object(Bucket=bucket, Key="m/ü")
+    assert got["Body"].read() == body and got["ETag"] == answer["ETag"] and got["ETag"].endswith('-2"')
+    assert got["ContentType"] == "text/m" and got["Metadata"] == {"x": "y"}
+    refused("NoSuchUpload", s3.list_parts, **where)
+    refused("NoSuchUpload", s3.upload_part, **where, PartNumber=1, Body=b"x")
+
+
+def test_an_aborted_upload_leaves_nothing(server: ServerProcess, s3: Any, bucket: str) -> None:
+    before = eventually_still(server)
+    upload = s3.create_multipart_upload(Bucket=bucket, Key="gone")["UploadId"]
+    where = {"Bucket": bucket, "Key": "gone", "UploadId": upload}
+    for number in (0, 10_001):
+        refused("InvalidArgument", s3.upload_part, **where, PartNumber=number, Body=b"x")
+    for number in (1, 2, 10_000):
+        s3.upload_part(**where, PartNumber=number, Body=os.urandom(100_000))
+    assert len(blob_files(server)) == len(before) + 3
+    s3.abort_multipart_upload(**where)
+    eventually(lambda: blob_files(server) == before)
+    refused("NoSuchUpload", s3.abort_multipart_upload, **where)
+    refused(
+        "NoSuchUpload",
+        s3.complete_multipart_upload,
+        **where,
+        MultipartUpload={"Parts": [{"PartNumber": 1, "ETag": "x"}]},
+    )
+    refused("NoSuchUpload", s3.list_parts, Bucket=bucket, Key="gone", UploadId="../../etc/passwd")
+
+
+def blob_files(server: ServerProcess) -> set[str]:
+    """Every file that the server keeps bytes of objects in, finished or not."""
+    return {str(path) for path in (server.data / "blobs").rglob("*") if path.is_file()}
+
+
+def eventually_still(server: ServerProcess) -> set[str]:
+    """The blobs, once no more of them come or go."""
+    found: list[set[str]] = [set()]
+
+    def still() -> bool:
+        found.append(blob_files(server))
+        return found[-1] == found[-2]
+
+    eventually(still, every=0.2)
+    return found[-1]
+
+
+# -- the command line
+
+
+def test_the_aws_command_line(server: ServerProcess, s3: Any, tmp_path: Path) -> None:
+    aws = Path(sys.executable).with_name("aws")
+
+    def run(*words: str) -> str:
+        environment = {"PATH": os.environ["PATH"], "HOME": str(tmp_path), **server.environment()}
+        done = subprocess.run([str(aws), "s3", *words], env=environment, capture_output=True, text=True, timeout=60)
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
+    (tmp_path / ".aws").mkdir()
+    (tmp_path / ".aws" / "config").write_text("[default]\ns3 =\n  signature_version = s3v4\n")
+    run("mb", "s3://by-hand")
+    folder = tmp_path / "site"
+    (folder / "deep").mkdir(parents=True)
+    (folder / "index.html").write_text("<h1>Grüße</h1>")
+    (folder / "deep" / "größe ☃.bin").write_bytes(os.urandom(9 * MIB))
+    run("sync", str(folder), "s3://by-hand/site", "--quiet")
+    assert s3.head_object(Bucket="by-hand", Key="site/index.html")["ContentType"] == "text/html"
+    assert "größe ☃.bin" in run("ls", "--recursive", "s3://by-hand") and "PRE site/" in run("ls", "s3://by-hand")
+    run("sync", "s3://by-hand/site", str(tmp_path / "back"), "--quiet")
+    for path in folder.rglob("*.*"):
+        assert (tmp_path / "back" / path.relative_to(folder)).read_bytes() == path.read_bytes()
+    run("cp", "s3://by-hand/site/index.html", "s3://by-hand/copy.html", "--quiet")
+    url = urllib.parse.urlsplit(run("presign", "s3://by-hand/copy.html").strip())
+    assert plain(server, "GET", f"{url.path}?{url.query}")[2] == "<h1>Grüße</h1>".encode()
+    run("rm", "--recursive", "s3://by-hand", "--quiet")
+    run("rb", "s3://by-hand")
+    assert "by-hand" not in run("ls")
+
+
+# -- at once, and much
+
+
+class Everyone:
+    """Thirty-two threads that put, get and delete the same keys, and check every answer they get."""
+
+    def __init__(self, s3: Any, bucket: str) -> None:
+        self.s3, self.bucket = s3, bucket
+        self.keys = [f"key-{n}" for n in range(20)]
+        self.written: dict[str, dict[str, int]] = {key: {} for key in self.keys}  # key -> MD5 -> size
+        self.puts = self.gets = 0
+        self.wrong: list[str] = []
+        self._lock = threading.Lock()
+
+    def run(self, seconds: float) -> None:
+        ends = time.monotonic() + seconds
+        with ThreadPoolExecutor(32) as pool:
+            for done in [pool.submit(self._one, seed, ends) for seed in range(32)]:
+                done.result()
+
+    def _one(self, seed: int, ends: float) -> None:
+        chance = random.Random(seed)
+        while time.monotonic() < ends:
+            key, what = chance.choice(self.keys), chance.random()
+            if what < 0.4:
+                self._put(key, chance.randbytes(32) * chance.choice((1, 100, 2048, 2049, 6000)))
+            elif what < 0.9:
+                self._get(key)
+            else:
+                self.s3.delete_object(Bucket=self.bucket, Key=key)
+
+    def _put(self, key: str, body: bytes) -> None:
+        digest = hashlib.md5(body).hexdigest()
+        with self._lock:
+            self.written[key][digest] = len(body)
+            self.puts += 1
+        answer = self.s3.put_object(Bucket=self.bucket, Key=key, Body=body)
+        assert answer["ETag"] == f'"{digest}"'
+
+    def _get(self, key: str) -> None:
+        try:
+            got = self.s3.get_object(Bucket=self.bucket, Key=key)
+        except self.s3.exceptions.NoSuchKey:
+            return
+        body = got["Body"].read()
+        digest = hashlib.md5(body).hexdigest()
+        with self._lock:
+            self.gets += 1
+            if self.written[key].get(digest) != len(body) or got["ETag"] != f'"{digest}"':
+                self.wrong.append(f"{key}: {len(body)} bytes with {got['ETag']}")
+
+
+def test_readers_and_writers_of_the_same_keys(server: ServerProcess, s3: Any, bucket: str) -> None:
+    url, arn = open_queue(server, "witness", bucket)
+    rule = {"QueueArn": arn, "Events": ["s3:ObjectCreated:*", "s3:ObjectRemoved:*"]}
+    s3.put_bucket_notification_configuration(Bucket=bucket, NotificationConfiguration={"QueueConfigurations": [rule]})
+    everyone = Everyone(s3, bucket)
+    everyone.run(4.0)
+    assert not everyone.wrong and everyone.puts > 100 and everyone.gets > 100
+    records = [record for message in drain(server, url) for record in message.get("Records", [])]
+    records.sort(key=lambda record: record["s3"]["object"]["sequencer"])
+    assert sum(record["eventName"] == "ObjectCreated:Put" for record in records) == everyone.puts
+    last = {record["s3"]["object"]["key"]: record["s3"]["object"].get("eTag") for record in records}
+    now = {row["Key"]: row["ETag"].strip('"') for row in s3.list_objects_v2(Bucket=bucket).get("Contents", [])}
+    assert now == {key: etag for key, etag in last.items() if etag}, "the last event of a key is its state"
+    s3.delete_objects(Bucket=bucket, Delete={"Objects": [{"Key": key} for key in everyone.keys]})
+
+
+def memory_peak(server: ServerProcess) -> int:
+    """The most memory that the server ever had resident, in bytes (proc(5), VmHWM)."""
+    assert server.process is not None
+    status = Path(f"/proc/{server.process.pid}/status").read_text()
+    [line] = [line for line in status.splitlines() if line.startswith("VmHWM:")]
+    return int(line.split()[1]) * 1024
+
+
+class Endless(io.RawIOBase):
+    """A file of ``size`` bytes that nobody holds in memory."""
+
+    def __init__(self, size: int) -> None:
+        self._size, self._at = size, 0
+        self._block = random.Random(7).randbytes(MIB)
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def seek(self, offset: int, whence: int = 0) -> int:
+        self._at = offset + (0, self._at, self._size)[whence]
+        return self._at
+
+    def tell(self) -> int:
+        return self._at
+
+    def read(self, size: int = -1) -> bytes:
+        left = self._size - self._at
+        wanted = min(left, MIB if size < 0 else size)
+        start = self._at % MIB
+        data = self._block[start : start + wanted]
+        self._at += len(data)
+        return data
+
+
+def test_large_bodies_take_little_memory(server: ServerProcess, s3: Any, bucket: str) -> None:
+    size = 300 * MIB
+    trailing(server).put_object(Bucket=bucket, Key="huge", Body=Endless(size))
+    digest, expected, stream = hashlib.md5(), hashlib.md5(), Endless(size)
+    body = s3.get_object(Bucket=bucket, Key="huge")["Body"]
+    while chunk := body.read(MIB):
+        digest.update(chunk)
+    while chunk := stream.read(MIB):
+        expected.update(chunk)
+    assert digest.hexdigest() == expected.hexdigest()
+    s3.delete_object(Bucket=bucket, Key="huge")
+    assert memory_peak(server) < 250 * MIB, f"{memory_peak(server) / MIB:.0f} MiB"

@@ -28,18 +28,22 @@ log = logging.getLogger(__name__)
 
 @dataclass(slots=True)
 class Sums:
-    """What is computed over a body in one pass. ``sha256`` only where the signature covers the body."""
+    """What is computed over a body in one pass. ``sha256`` only where the signature covers the body;
+    ``promised`` only where the client promises another checksum than the one that is kept."""
 
     algorithm: str
     md5: hashlib._Hash
     checksum: Running
     sha256: hashlib._Hash | None
+    promised: Running | None = None
 
     def all(self) -> list[Hasher]:
         """Whatever wants to see the bytes."""
         found: list[Hasher] = [self.md5, self.checksum]
         if self.sha256 is not None:
             found.append(self.sha256)
+        if self.promised is not None:
+            found.append(self.promised)
         return found
 
     def content(self, size: int, pieces: tuple[Piece, ...] = (), inline: bytes | None = None) -> Content:
@@ -48,10 +52,11 @@ class Sums:
         return Content(size, self.md5.hexdigest(), checksum, inline, pieces)
 
 
-def sums_of(algorithm: str, sha256: bool = False) -> Sums:
+def sums_of(algorithm: str, sha256: bool = False, promise: Promise | None = None) -> Sums:
     """Fresh sums."""
     md5 = hashlib.md5(usedforsecurity=False)
-    return Sums(algorithm, md5, running(algorithm), hashlib.sha256() if sha256 else None)
+    promised = running(promise.algorithm) if promise and promise.algorithm != algorithm else None
+    return Sums(algorithm, md5, running(algorithm), hashlib.sha256() if sha256 else None, promised)
 
 
 async def document(call: Call, *, digest_required: bool = False, of_body: bool = True) -> bytes:
@@ -82,7 +87,7 @@ def _has_digest(headers: Headers) -> bool:
 
 
 async def receive(call: Call, promise: Promise | None, algorithm: str, *, inline: bool = True) -> Content:
-    """Take the body as an object's content.
+    """Take the body as an object's content; ``algorithm`` is the checksum that is kept of it.
 
     Raises ``Invalid("length"|"incomplete"|"digest"|"digest_form"|"sha256")``, ``TooLarge("object")``,
     ``Unauthenticated`` for a chunk's signature, ``http.ClientGone``.
@@ -97,7 +102,7 @@ async def receive(call: Call, promise: Promise | None, algorithm: str, *, inline
             ProposedSize=str(size),
             MaxSizeAllowed=str(limits.put_bytes_max),
         )
-    sums = sums_of(algorithm, len(call.verified.payload_sha256) == 64)
+    sums = sums_of(algorithm, len(call.verified.payload_sha256) == 64, promise)
     chunks = call.request.body.chunks() if decoder is None else _decoded(call, decoder, size)
     if not inline or size > limits.inline_bytes_max:
         return await _to_blob(call, chunks, size, sums, promise, decoder)
@@ -181,8 +186,11 @@ def _verify(call: Call, sums: Sums, content: Content, promise: Promise | None, d
     md5 = content_md5(call.request.headers)
     if md5 is not None:
         check_md5(md5, sums.md5.digest())
-    if content.checksum is not None:
-        check_promise(promise, content.checksum, dict(decoder.trailers) if decoder else {})
+    found = content.checksum
+    if promise is not None and sums.promised is not None:
+        found = Checksum(promise.algorithm, text_of(sums.promised.digest()))
+    if found is not None:
+        check_promise(promise, found, dict(decoder.trailers) if decoder else {})
 
 
 def _check_sha256(signed: str, computed: Callable[[], str]) -> None:

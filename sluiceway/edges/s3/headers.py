@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import base64
+import re
 from datetime import UTC, datetime
+from email.errors import HeaderParseError
+from email.header import decode_header, make_header
 from email.utils import format_datetime, parsedate_to_datetime
 from typing import Final
 from urllib.parse import parse_qsl
@@ -50,6 +53,7 @@ _REFUSED: Final = (
     "x-amz-grant-write-acp",
 )
 _META: Final = "x-amz-meta-"
+_ENCODED_WORD = re.compile(r"=\?[\w-]{1,40}\?[bBqQ]\?[^?\s]*\?=")
 
 
 def attributes_of(headers: Headers, limits: ObjectSettings) -> Attributes:
@@ -59,7 +63,7 @@ def attributes_of(headers: Headers, limits: ObjectSettings) -> Attributes:
     for name, value in headers.items:
         if name.startswith(_META):
             short = name[len(_META) :]
-            text = _utf8(value)
+            text = metadata_text(value)
             metadata[short] = f"{metadata[short]},{text}" if short in metadata else text
         elif name in KEPT:
             kept[name] = value
@@ -104,14 +108,37 @@ def _tags_of(header: str, limits: ObjectSettings) -> dict[str, str]:
     return check_tags(pairs, limits.object_tags_max)
 
 
-def _utf8(value: str) -> str:
-    """Header bytes as UTF-8 where they are (RFC 9110 leaves them opaque; clients send UTF-8)."""
-    if value.isascii():
+def metadata_text(value: str) -> str:
+    """What a client means by a metadata header: RFC 2047's encoded words, UTF-8, or else Latin-1.
+
+    (S3 User Guide, "User-defined object metadata": values are decoded as per RFC 2047 before they are stored. An
+    encoded word of nothing but ASCII stays as it came, as do malformed ones.)
+    """
+    if not value.isascii():
+        try:
+            return value.encode("latin-1").decode("utf-8")
+        except UnicodeDecodeError:
+            return value
+    if not _ENCODED_WORD.search(value):
         return value
     try:
-        return value.encode("latin-1").decode("utf-8")
-    except UnicodeDecodeError:
+        decoded = str(make_header(decode_header(value)))
+    except (HeaderParseError, LookupError, ValueError):
         return value
+    return value if decoded.isascii() or not _is_unicode(decoded) else decoded
+
+
+def _is_unicode(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def metadata_header(text: str) -> str:
+    """The value as an answer bears it: beyond ASCII, one encoded word (RFC 2047)."""
+    return text if text.isascii() else f"=?UTF-8?B?{base64.b64encode(text.encode()).decode()}?="
 
 
 def conditions_from(headers: Headers, prefix: str = "") -> Conditions:
@@ -170,15 +197,9 @@ def object_headers(stored: StoredObject) -> list[tuple[str, str]]:
         ("content-type", about.content_type),
     ]
     headers.extend(about.headers.items())
-    headers.extend(_metadata_headers(about.metadata.items()))
+    headers.extend((_META + name, metadata_header(value)) for name, value in about.metadata.items())
     if about.storage_class != "STANDARD":
         headers.append(("x-amz-storage-class", about.storage_class))
     if about.tags:
         headers.append(("x-amz-tagging-count", str(len(about.tags))))
     return headers
-
-
-def _metadata_headers(metadata: Iterable[tuple[str, str]]) -> Iterable[tuple[str, str]]:
-    for name, value in metadata:
-        # Responses are encoded as Latin-1: UTF-8 goes through it byte for byte.
-        yield _META + name, value if value.isascii() else value.encode().decode("latin-1")

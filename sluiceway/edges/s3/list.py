@@ -126,7 +126,7 @@ def limit_of(call: Call, name: str) -> int:
 
 def _from_token(token: str) -> str:
     try:
-        return base64.urlsafe_b64decode(token.encode("ascii")).decode("utf-8")
+        return base64.b64decode(token.encode("ascii"), b"-_", validate=True).decode("utf-8")
     except (UnicodeError, binascii.Error):
         raise Invalid(
             "argument",

@@ -53,15 +53,18 @@ async def create(call: Call) -> Response:
 
 
 async def upload_part(call: Call) -> Response:
-    """UploadPart: the part is a blob, hashed with the upload's algorithm."""
+    """UploadPart: the part is a blob, hashed with the upload's algorithm.
+
+    Where the upload was begun without an algorithm, as boto3 does, a part may come with any: the SDKs send CRC32.
+    """
     number = _number(call)
     upload = await _upload(call)
     promise = promise_of(call.request.headers)
-    if promise is not None and promise.algorithm != upload.algorithm:
+    if promise is not None and upload.named and promise.algorithm != upload.algorithm:
         raise Invalid(
             "request",
             "Checksum Type mismatch occurred, expected checksum Type: "
-            f"{upload.algorithm.lower() if upload.named else 'null'}, "
+            f"{upload.algorithm.lower()}, "
             f"actual checksum Type: {promise.algorithm.lower()}",
         )
     tools = call.tools
@@ -70,7 +73,7 @@ async def upload_part(call: Call) -> Response:
         part = await tools.store.commit(
             tools.objects.multipart.put_part, call.bucket, call.key, upload.id, number, content
         )
-    found = checksum_headers(content.checksum)[:1]
+    found = checksum_headers(content.checksum)[:1] if promise is None or promise.algorithm == upload.algorithm else []
     return Response(200, [("etag", f'"{part.etag}"'), *found])
 
 
