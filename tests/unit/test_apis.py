@@ -144,13 +144,14 @@ class Server:
 
 
 @pytest.fixture
-async def server(tmp_path: Path) -> AsyncIterator[Server]:
+async def server(tmp_path: Path, request: pytest.FixtureRequest) -> AsyncIterator[Server]:
+    limits = getattr(request, "param", LIMITS)
     wakeups, clock = Wakeups(), SystemClock()
     store = await open_store(tmp_path / "store.db", StoreSettings(), clock, wakeups)
-    pool, apis = Pool(), Apis(SCOPE, LIMITS)
-    http = ApiEdge(store, apis, pool, pool.may_invoke, SCOPE, LIMITS, clock)
+    pool, apis = Pool(), Apis(SCOPE, limits)
+    http = ApiEdge(store, apis, pool, pool.may_invoke, SCOPE, limits, clock)
     where: list[str] = []
-    sockets = WebSocketEdge(store, apis, Connections(), pool, pool.may_invoke, SCOPE, LIMITS, lambda: where[0], clock)
+    sockets = WebSocketEdge(store, apis, Connections(), pool, pool.may_invoke, SCOPE, limits, lambda: where[0], clock)
     verifier = SignatureVerifier(Ring(), SCOPE, clock, SecuritySettings())
     codecs = Codecs()
 
@@ -160,8 +161,8 @@ async def server(tmp_path: Path) -> AsyncIterator[Server]:
 
     handlers = {
         "api": http.handle,
-        "apigatewayv2": pipeline(apigatewayv2_edge(store, apis, LIMITS)),
-        "apigatewaymanagementapi": pipeline(management_edge(sockets, LIMITS), path_of),
+        "apigatewayv2": pipeline(apigatewayv2_edge(store, apis, limits)),
+        "apigatewaymanagementapi": pipeline(management_edge(sockets, limits), path_of),
     }
     app = Application(Router(handlers, {}), sockets.sockets, HttpSettings(), Nobody())
     running = uvicorn.Server(uvicorn.Config(app, port=0, log_level="error", lifespan="off"))
@@ -356,6 +357,7 @@ async def test_answers_in_both_formats(server: Server) -> None:
         "bad": {"statusCode": 200, "body": {"not": "text"}},
         "split": {"statusCode": 200, "headers": {"x-a": "1\r\nx-b: 2"}},
         "status": {"statusCode": 42},
+        "empty": {"statusCode": 204, "body": "ignored"},
     }
     server.pool.functions["f"] = lambda event: answers[event["pathParameters"]["name"]]
     api = await make_api(server, {"GET /{name}": "f"})
@@ -368,6 +370,7 @@ async def test_answers_in_both_formats(server: Server) -> None:
         assert response.status == 201 and await response.read() == b"\x00\xff"
         assert response.headers.getall("set-cookie") == ["a=1; Secure", "b=2"]
         assert response.headers.getall("x-b") == ["1", "2"] and response.headers["content-length"] == "2"
+    assert (await fetch("GET", f"{base}/empty"))[:2] == (204, b"")
     for name in ("bad", "split", "status"):
         status, body, _headers = await fetch("GET", f"{base}/{name}")
         assert (status, json.loads(body)) == (502, {"message": "Internal Server Error"})
@@ -957,3 +960,62 @@ async def test_only_the_own_stage_reaches_a_connection(server: Server) -> None:
             await call(client.post_to_connection, ConnectionId=connection_id, Data=b"x" * (128 * 1024 + 1))
         await call(client.post_to_connection, ConnectionId=connection_id, Data=b"\xff")
         assert await socket.recv() == b"\xff"
+
+
+@pytest.mark.parametrize(
+    ("server", "reason"),
+    [
+        (ApiSettings(socket_idle_s=0.3), "Idle for too long"),
+        (ApiSettings(socket_s_max=0.3), "Maximum duration reached"),
+    ],
+    indirect=["server"],
+)
+async def test_connections_do_not_last_for_ever(server: Server, reason: str) -> None:
+    server.pool.functions["door"] = ok
+    api = await make_socket_api(server, {"$connect": "door", "$disconnect": "door"})
+    async with websockets.connect(f"{api['ApiEndpoint']}/prod") as socket:
+        with pytest.raises(websockets.ConnectionClosed):
+            await asyncio.wait_for(socket.recv(), 3)
+    assert (socket.close_code, socket.close_reason) == (1001, reason)
+    await until(lambda: contexts(server, "DISCONNECT"))
+
+
+@pytest.mark.parametrize("server", [ApiSettings(sockets_max=1)], indirect=True)
+async def test_there_is_a_most_of_connections(server: Server) -> None:
+    server.pool.functions["door"] = ok
+    api = await make_socket_api(server, {"$connect": "door"})
+    async with websockets.connect(f"{api['ApiEndpoint']}/prod"):
+        with pytest.raises(websockets.InvalidStatus) as refused:
+            await websockets.connect(f"{api['ApiEndpoint']}/prod")
+        assert refused.value.response.status_code == 429
+
+
+async def test_an_authorizer_of_connections(server: Server) -> None:
+    def judge(event: Event) -> Any:
+        assert event["type"] == "REQUEST" and event["requestContext"]["routeKey"] == "$connect"
+        effect = "Allow" if event["queryStringParameters"]["token"] == "yes" else "Deny"
+        statement = {"Action": "execute-api:Invoke", "Effect": effect, "Resource": event["methodArn"]}
+        policy = {"Version": "2012-10-17", "Statement": [statement]}
+        return {"principalId": "ada", "policyDocument": policy, "context": {"plan": "free"}}
+
+    server.pool.functions |= {"door": ok, "judge": judge}
+    api, client = await make_socket_api(server, {"$connect": "door", "$default": "door"}), server.client()
+    made = await call(
+        client.create_authorizer, ApiId=api["ApiId"], Name="judge", AuthorizerType="REQUEST",
+        IdentitySource=["route.request.querystring.token"], AuthorizerUri=function_arn("judge"),
+    )  # fmt: skip
+    routes = {item["RouteKey"]: item for item in (await call(client.get_routes, ApiId=api["ApiId"]))["Items"]}
+    await call(
+        client.update_route, ApiId=api["ApiId"], RouteId=routes["$connect"]["RouteId"], AuthorizationType="CUSTOM",
+        AuthorizerId=made["AuthorizerId"],
+    )  # fmt: skip
+    await call(client.create_deployment, ApiId=api["ApiId"], StageName="prod")
+    for query, status in (("", 401), ("?token=no", 403)):
+        with pytest.raises(websockets.InvalidStatus) as refused:
+            await websockets.connect(f"{api['ApiEndpoint']}/prod{query}")
+        assert refused.value.response.status_code == status
+    assert not contexts(server, "CONNECT") or all(event.get("type") for event in server.pool.events)
+    async with websockets.connect(f"{api['ApiEndpoint']}/prod?token=yes") as socket:
+        await socket.send("hello")
+        await until(lambda: contexts(server, "MESSAGE"))
+        assert contexts(server, "MESSAGE")[0]["authorizer"] == {"principalId": "ada", "plan": "free"}

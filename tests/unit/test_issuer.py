@@ -8,7 +8,7 @@ import hashlib
 import re
 import secrets
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from html import unescape
 from pathlib import Path
 from typing import Any
@@ -23,10 +23,12 @@ from joserfc.jwk import KeySet
 from sluiceway.config import ApiSettings, HttpSettings, StoreSettings
 from sluiceway.core.clock import SystemClock
 from sluiceway.core.wakeups import Wakeups
+from sluiceway.edges.apis.jwt import IssuerKeys, JwtAuthorizer, Refused
 from sluiceway.edges.asgi import Application
 from sluiceway.edges.issuer import Issuer
 from sluiceway.edges.routing import Router
 from sluiceway.engines.sqlite.store import SqliteStore, open_store
+from sluiceway.services.apis import Authorizer
 from sluiceway.services.people import Grant, People, check_password, hash_password
 from sluiceway.services.sealing import Sealer, Unsealable
 
@@ -347,3 +349,20 @@ def test_passwords_are_hashed_with_salt() -> None:
     assert first != second and "secret" not in first
     assert check_password("secret", first) and not check_password("other", first)
     assert not check_password("", None)
+
+
+async def test_its_tokens_open_apis(server: Server, browser: aiohttp.ClientSession) -> None:
+    verifier = secrets.token_urlsafe(40)
+    answer = await redeem(server, browser, await sign_up(server, browser, verifier), verifier)
+    for local in (server.issuer.jwks_of, None):  # by the shortcut, and over the network
+        keys = IssuerKeys(ApiSettings(), local)
+        try:
+            judge = JwtAuthorizer(keys, ApiSettings())
+            authorizer = Authorizer("a", "JWT", issuer=server.base, audiences=("sluiceway",))
+            judged = await judge.judge(authorizer, ("email",), f"Bearer {answer['access_token']}")
+            assert judged["claims"]["client_id"] == "sluiceway" and "email" in judged["scopes"]
+            await judge.judge(authorizer, (), answer["id_token"])
+            with pytest.raises(Refused):
+                await judge.judge(replace(authorizer, audiences=("other",)), (), answer["access_token"])
+        finally:
+            await keys.close()

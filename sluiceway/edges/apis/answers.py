@@ -18,6 +18,7 @@ from sluiceway.edges.http import Response
 _OURS: Final = frozenset(
     {"connection", "content-length", "keep-alive", "transfer-encoding", "upgrade", "trailer", "te"}
 )
+_BODILESS: Final = (204, 205, 304)  # RFC 9110, 15.3.5, 15.3.6 and 15.4.5
 _NAME = re.compile(r"^[A-Za-z0-9!#$%&'*+.^_`|~-]+$")
 _BROKEN = re.compile(r"[\r\n\x00]")
 
@@ -62,6 +63,8 @@ def _structured(answer: dict[str, Any]) -> Response:
             raise BadAnswer("the body is not base64") from None
     else:
         raw = body.encode("utf-8", "surrogatepass")
+    if status in _BODILESS:
+        raw = b""
     if raw and not any(name == "content-type" for name, _ in headers):
         headers.append(("content-type", "text/plain; charset=utf-8"))
     return Response(status, headers, raw)

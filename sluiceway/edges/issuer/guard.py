@@ -40,9 +40,13 @@ class Attempts:
             if len(self._counts) > self._limits.sign_in_names_max:
                 self._counts.popitem(last=False)
 
-    def forget(self, name: str) -> None:
-        """The right password was given."""
+    def forget(self, name: str, address: str) -> None:
+        """The right password was given: the name begins anew, and this one does not count for the address."""
         self._counts.pop(f"name {name}", None)
+        key = f"address {address}"
+        count = self._count(key)
+        if count:
+            self._counts[key] = (count - 1, self._counts[key][1])
 
     def _count(self, key: str) -> int:
         count, began = self._counts.get(key, (0, 0.0))

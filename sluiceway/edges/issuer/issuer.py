@@ -192,7 +192,7 @@ class Issuer:
         good = len(password) <= 256 and await self._hashing.check(password, person.password if person else None)
         if person is None or not good:
             raise Unauthenticated("password", "The address or the password is wrong.")
-        self._attempts.forget(email.casefold())
+        self._attempts.forget(email.casefold(), request.client)
         return person
 
     async def _granted(self, request: Request, asked: Asked, person: Person, signed_in_ms: int) -> Response:

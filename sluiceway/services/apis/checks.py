@@ -66,7 +66,8 @@ def check_cors(cors: Mapping[str, Any]) -> None:
 
 def check_tags(tags: Mapping[str, str], limits: ApiSettings) -> None:
     """Count and lengths (AWS General Reference, "Tagging")."""
-    if len(tags) > limits.tags_max or any(not 1 <= len(k) <= 128 or len(v) > 256 for k, v in tags.items()):
+    longest = {key: 1024 if key.startswith("aws:") else 256 for key in tags}  # stacks mark what is theirs
+    if len(tags) > limits.tags_max or any(not 1 <= len(k) <= 128 or len(v) > longest[k] for k, v in tags.items()):
         raise Invalid(
             "tags", f"There may be {limits.tags_max} tags with keys of 1 to 128 and values of 256 characters."
         )
