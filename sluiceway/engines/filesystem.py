@@ -7,7 +7,10 @@ on threads, in parallel with receiving; at most a few chunks wait, so a slow dis
 from __future__ import annotations
 
 import asyncio
+import errno
+import logging
 import os
+import threading
 from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -17,6 +20,8 @@ from sluiceway.core.blobs import Hasher
 from sluiceway.core.clock import new_id
 from sluiceway.errors import NotFound, Unavailable
 
+log = logging.getLogger(__name__)
+
 _CHUNK: Final = 256 * 1024  # bytes written, hashed and read at a time
 _AHEAD: Final = 4  # chunks of one upload that may wait for the disk: 1 MiB
 _THREADS: Final = 8
@@ -24,29 +29,35 @@ R = TypeVar("R")
 
 
 class FileBlobs:
-    """Blobs below ``root``, which is made if need be."""
+    """Blobs below ``root``, which is made if need be. Raises ``Unavailable("blobs")`` if it can't be."""
 
     def __init__(self, root: Path) -> None:
         self._root = root
         self._tmp = root / "tmp"
-        self._tmp.mkdir(parents=True, exist_ok=True)
+        self._durable: set[Path] = set()  # folders whose entry in their parent is synced; at most 65,792
+        self._closed = False
+        try:
+            self._tmp.mkdir(parents=True, exist_ok=True)
+            _sync_folder(root)
+            _sync_folder(root.parent)
+        except OSError as error:
+            raise _in_words(error) from error
         self._pool = ThreadPoolExecutor(_THREADS, thread_name_prefix="blobs")
 
     async def stage(self, hashers: Sequence[Hasher] = ()) -> FileStaged:
         """See ``core.blobs.Blobs``."""
         blob_id = new_id()
-        path = self._tmp / blob_id
-        descriptor = await self._run(_create, path)
-        return FileStaged(self, blob_id, path, descriptor, hashers)
+        file = await self._acquire(_File, _File.discard, self._tmp / blob_id)
+        return FileStaged(self, blob_id, file, hashers)
 
     async def open(self, blob_id: str, start: int = 0, length: int | None = None) -> AsyncIterator[bytes]:
         """See ``core.blobs.Blobs``."""
-        descriptor = await self._run(_open, self._place(blob_id))
+        descriptor = await self._acquire(_open, os.close, self._place(blob_id))
         try:
             left = length
             while left is None or left > 0:
                 wanted = _CHUNK if left is None else min(_CHUNK, left)
-                chunk = await self._run(os.pread, descriptor, wanted, start)
+                chunk = await self.run(os.pread, descriptor, wanted, start)
                 if not chunk:
                     return
                 yield chunk
@@ -57,20 +68,57 @@ class FileBlobs:
 
     async def size(self, blob_id: str) -> int:
         """See ``core.blobs.Blobs``."""
-        return await self._run(_size, self._place(blob_id))
+        return await self.run(_size, self._place(blob_id))
 
     async def delete(self, blob_id: str) -> None:
         """See ``core.blobs.Blobs``."""
         path = self._place(blob_id)
-        await self._run(lambda: path.unlink(missing_ok=True))
+        await self.run(lambda: path.unlink(missing_ok=True))
 
     async def sweep(self, is_used: Callable[[str], bool]) -> int:
         """See ``core.blobs.Blobs``."""
-        return await self._run(self._sweep, is_used)
+        return await self.run(self._sweep, is_used)
 
     def close(self) -> None:
         """Let the threads end."""
+        self._closed = True
         self._pool.shutdown(wait=True)
+
+    def publish(self, file: _File, blob_id: str) -> None:
+        """On a thread: make a written file durable under its id."""
+        file.sync()
+        place = self._place(blob_id)
+        for folder in (place.parent.parent, place.parent):
+            if folder not in self._durable:
+                # Whoever made it may not have synced its parent yet, so that "it is there" is not enough.
+                folder.mkdir(exist_ok=True)
+                _sync_folder(folder.parent)
+                self._durable.add(folder)
+        os.rename(file.path, place)
+        _sync_folder(place.parent)
+
+    def abandon(self, file: _File, blob_id: str) -> None:
+        """On a thread: remove the file, also if publishing it got as far as its place."""
+        file.discard()
+        self._place(blob_id).unlink(missing_ok=True)
+
+    async def run(self, fn: Callable[..., R], *args: object) -> R:
+        """``fn`` on a thread, with the disk's errors in the port's words."""
+        if self._closed:
+            raise Unavailable("blobs", "The server is stopping.")
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self._pool, fn, *args)
+        except OSError as error:
+            raise _in_words(error) from error
+
+    async def _acquire(self, fn: Callable[..., R], undo: Callable[[R], object], *args: object) -> R:
+        """``run``; if the caller goes away meanwhile, ``undo`` what the thread has got for it."""
+        job = asyncio.ensure_future(self.run(fn, *args))
+        try:
+            return await asyncio.shield(job)
+        except asyncio.CancelledError:
+            job.add_done_callback(lambda done: None if done.cancelled() or done.exception() else undo(done.result()))
+            raise
 
     def _sweep(self, is_used: Callable[[str], bool]) -> int:
         removed = 0
@@ -88,64 +136,77 @@ class FileBlobs:
             raise NotFound("blob", "There is no such blob.")
         return self._root / blob_id[:2] / blob_id[2:4] / blob_id
 
-    async def _run(self, fn: Callable[..., R], *args: object) -> R:
-        """``fn`` on a thread, with the disk's errors in the port's words."""
-        try:
-            return await asyncio.get_running_loop().run_in_executor(self._pool, fn, *args)
-        except FileNotFoundError:
-            raise NotFound("blob", "There is no such blob.") from None
-        except OSError as error:
-            raise Unavailable("blobs", f"The disk failed ({error.strerror}): nothing was stored.") from None
-
 
 class FileStaged:
-    """A blob being written. One writer task takes chunks in order; its failure is met by the next call."""
+    """A blob being written, by one sender. A chain of steps hands chunks to the threads in order.
 
-    def __init__(self, blobs: FileBlobs, blob_id: str, path: Path, descriptor: int, hashers: Sequence[Hasher]) -> None:
+    Life: *open*, then *sealed* (durable under its id) or *discarded*. After the first failure, or a write that
+    its caller gave up, it can only be discarded: with what is missing it would have a hole.
+    """
+
+    def __init__(self, blobs: FileBlobs, blob_id: str, file: _File, hashers: Sequence[Hasher]) -> None:
         self.size = 0
         self._blobs = blobs
         self._id = blob_id
-        self._path = path
-        self._descriptor = descriptor
+        self._file = file
         self._hashers = tuple(hashers)
-        self._pending: list[bytes] = []
-        self._pending_bytes = 0
+        self._pending = bytearray()
         self._running: list[asyncio.Future[None]] = []
-        self._done = False
-        self._closed = False  # the file, by a try to seal it
+        self._publishing: asyncio.Future[None] | None = None
+        self._discarding: asyncio.Future[None] | None = None
+        self._sealed = False
+        self._failure: BaseException | None = None
 
     async def write(self, data: bytes) -> None:
-        """See ``core.blobs.Staged``."""
+        """See ``core.blobs.Staged``. Raises ``RuntimeError`` after ``seal`` or ``discard``."""
+        self._still_open()
         self.size += len(data)
-        self._pending.append(data)
-        self._pending_bytes += len(data)
-        if self._pending_bytes >= _CHUNK:
+        if not self._pending and len(data) >= _CHUNK:
+            await self._hand_over(data)
+            return
+        self._pending += data
+        if len(self._pending) >= _CHUNK:
             await self._flush()
 
     async def seal(self) -> str:
-        """See ``core.blobs.Staged``."""
+        """See ``core.blobs.Staged``. Raises ``RuntimeError`` after ``seal`` or ``discard``."""
+        self._still_open()
         await self._flush()
         await self._wait(0)
-        place = self._blobs._place(self._id)
-        self._closed = True
-        await self._blobs._run(_finish, self._descriptor, self._path, place)
-        self._done = True
+        self._publishing = asyncio.ensure_future(self._blobs.run(self._blobs.publish, self._file, self._id))
+        await asyncio.shield(self._publishing)
+        self._sealed = True
         return self._id
 
     async def discard(self) -> None:
         """See ``core.blobs.Staged``."""
-        if self._done:
+        if self._sealed:
             return
-        self._done = True
-        await asyncio.gather(*self._running, return_exceptions=True)
-        await self._blobs._run(_abandon, None if self._closed else self._descriptor, self._path)
+        if self._discarding is None:
+            self._discarding = asyncio.ensure_future(self._discard())
+        await asyncio.shield(self._discarding)
+
+    def _still_open(self) -> None:
+        if self._failure is not None:
+            raise self._failure
+        if self._publishing is not None or self._discarding is not None:
+            raise RuntimeError("the blob is sealed or discarded")
+
+    async def _discard(self) -> None:
+        unfinished = [*self._running, self._publishing] if self._publishing is not None else self._running
+        await asyncio.gather(*unfinished, return_exceptions=True)
+        try:
+            await self._blobs.run(self._blobs.abandon, self._file, self._id)
+        except Unavailable as error:  # the cause of the discard is what the caller tells; the next start sweeps
+            log.warning("a discarded blob could not be removed: %s", error.message)
 
     async def _flush(self) -> None:
-        """Hand what is pending to the threads: the disk and each hash at the same time, in order."""
-        if not self._pending:
-            return
-        data = self._pending[0] if len(self._pending) == 1 else b"".join(self._pending)
-        self._pending, self._pending_bytes = [], 0
+        if self._pending:
+            data, self._pending = bytes(self._pending), bytearray()
+            await self._hand_over(data)
+
+    async def _hand_over(self, data: bytes) -> None:
+        """Give ``data`` to the threads: the disk and each hash at the same time, after what came before."""
         await self._wait(_AHEAD - 1)
         before = self._running[-1] if self._running else None
         self._running.append(asyncio.ensure_future(self._step(data, before)))
@@ -153,50 +214,80 @@ class FileStaged:
     async def _step(self, data: bytes, before: asyncio.Future[None] | None) -> None:
         if before is not None:
             await before
-        jobs = [self._blobs._run(_write_all, self._descriptor, data)]
-        jobs += [self._blobs._run(_feed, hasher, data) for hasher in self._hashers]
+        jobs = [self._blobs.run(self._file.write, data)]
+        jobs += [self._blobs.run(_feed, hasher, data) for hasher in self._hashers]
         await asyncio.gather(*jobs)
 
     async def _wait(self, ahead: int) -> None:
-        while len(self._running) > ahead:
-            first = self._running.pop(0)
-            await first
+        """Until at most ``ahead`` steps are left. A sender that goes away here does not stop them."""
+        try:
+            while len(self._running) > ahead:
+                await asyncio.wait(self._running[:1])
+                await self._running.pop(0)
+        except asyncio.CancelledError:
+            self._failure = Unavailable("blobs", "A write was given up: the blob is not whole.")
+            raise
+        except BaseException as error:
+            self._failure = error
+            raise
+
+
+class _File:
+    """A new file. It is closed once, and never under a thread that is writing to it.
+
+    Otherwise the number of the descriptor could be another blob's by the time the thread writes.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._lock = threading.Lock()
+        self._descriptor: int | None = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+
+    def write(self, data: bytes) -> None:
+        with self._lock:
+            if self._descriptor is None:
+                raise OSError(errno.EBADF, os.strerror(errno.EBADF))
+            view = memoryview(data)
+            while view:
+                view = view[os.write(self._descriptor, view) :]
+
+    def sync(self) -> None:
+        """Make it durable and close it, also if that fails."""
+        with self._lock:
+            if self._descriptor is None:
+                raise OSError(errno.EBADF, os.strerror(errno.EBADF))
+            try:
+                os.fsync(self._descriptor)
+            finally:
+                self._close()
+
+    def discard(self) -> None:
+        with self._lock:
+            self._close()
+        self.path.unlink(missing_ok=True)
+
+    def _close(self) -> None:
+        if self._descriptor is not None:
+            descriptor, self._descriptor = self._descriptor, None
+            os.close(descriptor)
 
 
 def _feed(hasher: Hasher, data: bytes) -> None:
     hasher.update(data)
 
 
-def _create(path: Path) -> int:
-    return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-
-
 def _open(path: Path) -> int:
-    return os.open(path, os.O_RDONLY)
+    try:
+        return os.open(path, os.O_RDONLY)
+    except FileNotFoundError:
+        raise NotFound("blob", "There is no such blob.") from None
 
 
 def _size(path: Path) -> int:
-    return path.stat().st_size
-
-
-def _write_all(descriptor: int, data: bytes) -> None:
-    view = memoryview(data)
-    while view:
-        view = view[os.write(descriptor, view) :]
-
-
-def _finish(descriptor: int, path: Path, place: Path) -> None:
     try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-    fresh = [folder for folder in (place.parent.parent, place.parent) if not folder.is_dir()]
-    for folder in fresh:
-        folder.mkdir(exist_ok=True)
-    os.rename(path, place)
-    _sync_folder(place.parent)
-    for folder in fresh:
-        _sync_folder(folder.parent)
+        return path.stat().st_size
+    except FileNotFoundError:
+        raise NotFound("blob", "There is no such blob.") from None
 
 
 def _sync_folder(folder: Path) -> None:
@@ -207,7 +298,7 @@ def _sync_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
-def _abandon(descriptor: int | None, path: Path) -> None:
-    if descriptor is not None:
-        os.close(descriptor)
-    path.unlink(missing_ok=True)
+def _in_words(error: OSError) -> Unavailable:
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return Unavailable("blobs", f"The disk is full ({error.strerror}): nothing was stored.")
+    return Unavailable("blobs", f"The disk failed ({error.strerror}): nothing was stored.")

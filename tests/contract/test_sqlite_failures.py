@@ -262,7 +262,7 @@ async def test_a_newer_schema_is_refused(opener: Opener, tmp_path: Path) -> None
     with_sqlite = apsw.Connection(str(tmp_path / "store.db"))
     with_sqlite.execute("PRAGMA user_version=99")
     with_sqlite.close()
-    with pytest.raises(Unavailable, match="schema 99.*newer release"):
+    with pytest.raises(Unavailable, match=r"schema 99.*newer release"):
         await opener()
 
 

@@ -156,9 +156,16 @@ class SqliteTx(SqliteView):
         self._names: set[str] = set()
         self.expired = False  # set by another thread when the function has used up its time
 
-    def _execute(self, create: str, sql: str, bindings: tuple[Any, ...]) -> None:
+    def _in_time(self) -> None:
         if self.expired:
             raise Unavailable("slow", "The operation took too long and was given up.")
+
+    def _rows(self, sql: str, bindings: tuple[Any, ...]) -> list[Any]:
+        self._in_time()
+        return super()._rows(sql, bindings)
+
+    def _execute(self, create: str, sql: str, bindings: tuple[Any, ...]) -> None:
+        self._in_time()
         try:
             self._connection.execute(sql, bindings)
         except apsw.SQLError as error:
