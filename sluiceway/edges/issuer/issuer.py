@@ -265,7 +265,7 @@ class Issuer:
 
     async def _userinfo(self, request: Request) -> Response:
         kind, _, token = request.headers.get("authorization").partition(" ")
-        claims = self._tokens().access(self._issuer(request), token.strip()) if kind.lower() == "bearer" else None
+        claims = self._tokens().access(token.strip()) if kind.lower() == "bearer" else None
 
         def find(view: View, person_id: str) -> Person | None:
             try:
@@ -291,7 +291,7 @@ class Issuer:
             origin = asking.origin_of(target)
         if request.method == "POST":
             await self._posted(request)
-        elif secret and not await self._hinted(request, query.get("id_token_hint", ""), secret):
+        elif secret and not await self._hinted(query.get("id_token_hint", ""), secret):
             csrf = _csrf(request)
             response = sign_out_page(f"{PATH}/end-session?{urlencode(query)}", csrf, origin)
             response.headers.append(_cookie(request, _CSRF, csrf, self._limits.session_s))
@@ -303,9 +303,9 @@ class Issuer:
         response.headers.append(_cookie(request, _SESSION, "", 0))
         return response
 
-    async def _hinted(self, request: Request, hint: str, secret: str) -> bool:
+    async def _hinted(self, hint: str, secret: str) -> bool:
         """Whether the client proves, by an identity token of the person who is signed in, that it knows them."""
-        claims = self._tokens().hint(self._issuer(request), hint) if hint else None
+        claims = self._tokens().hint(hint) if hint else None
         session = await self._store.view(self._people.signed_in, secret)
         return session is None or (claims is not None and claims["sub"] == session[0].id)
 
