@@ -9,13 +9,17 @@ import sys
 from collections.abc import Callable, Coroutine
 from typing import Any
 
+from sluiceway.core.store import Tx
 from sluiceway.edges.aws.inprocess import InProcessClient
 from sluiceway.edges.http import Handler
+from sluiceway.edges.issuer.issuer import PATH as ISSUER_PATH
 from sluiceway.edges.own.metrics import Metrics, Sample
 from sluiceway.edges.routing import Router
+from sluiceway.engines.tantivy import TantivyIndexes
 from sluiceway.reactions.dispatcher import Dispatcher
 from sluiceway.reactions.functions import FunctionPool
 from sluiceway.reactions.functions.environment import Surroundings
+from sluiceway.reactions.search_feeder import SearchFeeder
 from sluiceway.reactions.sources import EventSourceTarget, QueuePoller
 from sluiceway.reactions.stacks.registry import providers
 from sluiceway.reactions.stacks.runner import StackRunner
@@ -31,6 +35,7 @@ from sluiceway.services.tables import TtlSweeper
 log = logging.getLogger(__name__)
 
 _RESTART_S = 1.0
+_ISSUER_PARAMETER = "/sluiceway/issuer"
 
 
 class Node:
@@ -41,10 +46,12 @@ class Node:
         self._tasks: list[asyncio.Task[None]] = []
         self.pool = self._make_pool(hosts)
         self.signer = open_signer(services.place.data)
-        self.edges = Edges(services, self.pool, self.signer.certificate_pem)
+        s = services
+        self.search = TantivyIndexes(s.place.data / "search", s.settings.search)
+        self.feeder = SearchFeeder(s.store, s.documents, self.search, s.wakeups, s.settings.search)
+        self.edges = Edges(services, self.pool, self.search, self.signer.certificate_pem)
         self.client = InProcessClient(self.edges.handlers, services.place.url)
         self.dispatcher = self._make_dispatcher()
-        s = services
         self.poller = QueuePoller(s.store, s.queues, s.wakeups, s.mappings, self.pool, s.settings.mappings)
 
     def router(self, own: dict[str, Handler]) -> Router:
@@ -58,6 +65,8 @@ class Node:
         swept = await s.blobs.sweep(used.__contains__)
         if swept:
             log.info("%d unfinished uploads were removed", swept)
+        await self.edges.issuer.start()
+        await s.store.commit(self._name_issuer)
         self.pool.start()
         self._keep("keys", lambda: s.ring.watch(s.store, s.wakeups))
         self._keep("blobs", self.edges.s3.sweeper(s.wakeups).run)
@@ -67,9 +76,15 @@ class Node:
         self._keep("stacks", stacks.run)
         self._keep("tables", TtlSweeper(s.store, s.tables, s.wakeups).run)
         self._keep("streams", self._sweep_streams)
+        self._keep("search", self.feeder.run)
         await self.dispatcher.start()
         self._keep("queues", self.poller.run)
         await self.edges.sockets.start()
+
+    def _name_issuer(self, tx: Tx) -> None:
+        """Where templates find who signs people in."""
+        value = self.services.place.url() + ISSUER_PATH
+        self.services.parameters.put(tx, _ISSUER_PARAMETER, value, "String", True)
 
     async def _sweep_streams(self) -> None:
         s = self.services
@@ -88,6 +103,7 @@ class Node:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        await asyncio.to_thread(self.search.close)
         await self.services.close()
 
     def show_in(self, metrics: Metrics) -> None:
@@ -152,4 +168,5 @@ class Node:
         return [
             Sample("sluiceway_function_workers", "Worker processes.", workers),
             Sample("sluiceway_function_workers_busy", "Worker processes with an invocation.", busy),
+            Sample("sluiceway_search_lag_seconds", "Time for which a change waits to be found.", self.feeder.lag()),
         ]

@@ -24,10 +24,13 @@ from sluiceway.services.access import authorize
 from sluiceway.services.accounts import Accounts, KeyRing
 from sluiceway.services.apis import Apis
 from sluiceway.services.connections import Connections
+from sluiceway.services.documents import Documents
+from sluiceway.services.documents.domains import Domains
 from sluiceway.services.function_logs import FunctionLogs
 from sluiceway.services.functions import Functions
 from sluiceway.services.mappings import Mappings, Sources
 from sluiceway.services.objects import Objects
+from sluiceway.services.people import People
 from sluiceway.services.queues import Queues
 from sluiceway.services.reactions import Reactions
 from sluiceway.services.sealing import Sealer
@@ -60,6 +63,7 @@ class Services:
         root: RootKey,
     ) -> None:  # fmt: skip
         self.settings = settings
+        self.sealer = sealer
         self.place = place
         self.store = store
         self.blobs = blobs
@@ -85,6 +89,9 @@ class Services:
         self.sources = Sources(scope, self.streams, self.tables, self.queues)
         self.apis = Apis(scope, settings.apis)
         self.connections = Connections()
+        self.people = People(settings.apis)
+        self.documents = Documents(settings.search)
+        self.domains = Domains(scope, settings.search)
         self.stacks = Stacks(scope, settings.stacks)
 
     def caller_of(self, view: View, function: str) -> Principal:

@@ -68,10 +68,9 @@ class _Parts(Collector):
     def collect(self) -> Iterator[Metric]:
         """Asked for at each scrape."""
         families: dict[str, Metric] = {}
-        for source in (*self.sources, lambda: self.more):
-            for sample in source():
-                family = families.get(sample.name) or _family(sample)
-                families[sample.name] = family
+        for found in (*[source() for source in self.sources], self.more):
+            for sample in found:
+                family = families.setdefault(sample.name, _family(sample))
                 name = f"{sample.name}_total" if sample.total else sample.name
                 family.add_sample(name, dict(sample.labels), sample.value)
         yield from families.values()
@@ -82,4 +81,4 @@ class _Parts(Collector):
 
 
 def _family(sample: Sample) -> Metric:
-    return Metric(sample.name, sample.help, "counter" if sample.total else "gauge")  # type: ignore[no-untyped-call]
+    return Metric(sample.name, sample.help, "counter" if sample.total else "gauge")

@@ -26,6 +26,7 @@ ERRORS: Final[Mapping[tuple[type[DomainError], str], tuple[str, int]]] = {
     (NotFound, "upload"): ("NoSuchUpload", 404),
     (NotFound, "version"): ("NoSuchVersion", 404),
     (NotFound, "policy"): ("NoSuchBucketPolicy", 404),
+    (NotFound, "public_access"): ("NoSuchPublicAccessBlockConfiguration", 404),
     (NotFound, "cors"): ("NoSuchCORSConfiguration", 404),
     (NotFound, "tags"): ("NoSuchTagSet", 404),
     (NotFound, "operation"): ("MethodNotAllowed", 405),

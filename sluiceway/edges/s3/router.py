@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Final, Literal
 
 from sluiceway.edges.http import Headers
-from sluiceway.edges.s3 import buckets, delete, get, list, multipart, put
+from sluiceway.edges.s3 import buckets, delete, get, list, multipart, public, put
 from sluiceway.edges.s3.address import Address
 from sluiceway.edges.s3.call import Handler
 from sluiceway.errors import NotFound, NotImplementedYet
@@ -88,6 +88,16 @@ ROUTES: Final[Mapping[tuple[Level, str, str], Route]] = {
     ("bucket", "GET", "policy"): Route("GetBucketPolicy", "s3:GetBucketPolicy", buckets.get_policy),
     ("bucket", "PUT", "policy"): Route("PutBucketPolicy", "s3:PutBucketPolicy", buckets.put_policy),
     ("bucket", "DELETE", "policy"): Route("DeleteBucketPolicy", "s3:DeleteBucketPolicy", buckets.delete_policy),
+    ("bucket", "GET", "policyStatus"): Route("GetBucketPolicyStatus", "s3:GetBucketPolicyStatus", public.policy_status),
+    ("bucket", "GET", "publicAccessBlock"): Route(
+        "GetPublicAccessBlock", "s3:GetBucketPublicAccessBlock", public.get_block
+    ),
+    ("bucket", "PUT", "publicAccessBlock"): Route(
+        "PutPublicAccessBlock", "s3:PutBucketPublicAccessBlock", public.put_block
+    ),
+    ("bucket", "DELETE", "publicAccessBlock"): Route(
+        "DeletePublicAccessBlock", "s3:PutBucketPublicAccessBlock", public.delete_block
+    ),
     ("bucket", "GET", "cors"): Route("GetBucketCors", "s3:GetBucketCORS", buckets.get_cors),
     ("bucket", "PUT", "cors"): Route("PutBucketCors", "s3:PutBucketCORS", buckets.put_cors),
     ("bucket", "DELETE", "cors"): Route("DeleteBucketCors", "s3:PutBucketCORS", buckets.delete_cors),

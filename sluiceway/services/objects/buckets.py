@@ -11,7 +11,7 @@ from sluiceway.config import ObjectSettings
 from sluiceway.core.identity import Scope
 from sluiceway.core.store import Tx, View
 from sluiceway.errors import AccessDenied, AlreadyExists, Conflict, Invalid, NotFound, TooLarge
-from sluiceway.services.objects import garbage, records
+from sluiceway.services.objects import garbage, public, records
 from sluiceway.services.objects.names import check_bucket_name, check_tags
 from sluiceway.services.objects.notifications import NotificationPort, Rule, check_rules
 from sluiceway.services.objects.rows import BUCKETS, OBJECTS, PARTS, SETTINGS, UPLOADS, Bucket, bucket_of
@@ -104,7 +104,15 @@ class Buckets:
             return Access(bucket, None, None)
         policy = view.get(SETTINGS, (name, "policy")) if "policy" in bucket.settings else None
         cors = view.get(SETTINGS, (name, "cors")) if "cors" in bucket.settings else None
-        return Access(bucket, json.loads(policy) if policy else None, cors)
+        document = json.loads(policy) if policy else None
+        if document and self._blocks(view, bucket).get("RestrictPublicBuckets"):
+            document = public.restricted(document, self._scope.account)
+        return Access(bucket, document, cors)
+
+    def _blocks(self, view: View, bucket: Bucket) -> dict[str, bool]:
+        if public.SETTING not in bucket.settings:
+            return {}
+        return view.get(SETTINGS, (bucket.name, public.SETTING)) or {}
 
     def setting(self, view: View, name: str, kind: str, missing: str) -> Any:
         """What was put under ``kind``. Raises ``NotFound(kind)``, with ``missing`` for words, if nothing was."""
@@ -130,11 +138,17 @@ class Buckets:
             tx.put(BUCKETS, (name,), replace(bucket, settings=left).to_json())
 
     def put_policy(self, tx: Tx, name: str, text: str) -> None:
-        """Keep the policy document as it was sent. Raises ``Invalid("policy")``."""
+        """Keep the policy document as it was sent. Raises ``Invalid("policy")``, ``AccessDenied``."""
         bucket = bucket_of(tx, name)
         if len(text.encode()) > self._limits.policy_bytes_max:
             raise TooLarge("policy", "The policy document exceeds the maximum allowed size.")
         check_policy(text, bucket.arn)
+        open_ = any(public.is_public(statement) for statement in public.statements(json.loads(text)))
+        if open_ and self._blocks(tx, bucket).get("BlockPublicPolicy"):
+            raise AccessDenied(
+                "access",
+                "The bucket's public access block refuses policies that allow everybody (BlockPublicPolicy).",
+            )
         self.put_setting(tx, name, "policy", text)
 
     def put_cors(self, tx: Tx, name: str, rules: list[dict[str, Any]]) -> None:
