@@ -359,7 +359,7 @@ class SearchSettings(BaseModel):
     bulk_commit: int = Field(200, description="Changes of a _bulk in one transaction, so that others get their turn.")
     refresh_s: float = Field(0.2, description="Seconds in which changes are gathered before they are searchable.")
     refresh_wait_s: float = Field(30.0, description="Seconds that refresh=wait_for waits at most.")
-    feed_entries: int = Field(1000, description="Changes fed to an index at a time.")
+    feed_entries: int = Field(500, description="Changes fed to an index at a time (about 10 ms of the event loop).")
     feed_bytes: int = Field(8 * MiB, description="Bytes of documents fed to an index at a time.")
     writers_max: int = Field(4, description="Indices kept open for writing; each takes writer_bytes of memory.")
     writer_bytes: int = Field(15_000_000, description="Memory of an index's writer; the engine wants 15 MB at least.")

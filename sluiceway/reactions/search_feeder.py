@@ -35,6 +35,7 @@ T = TypeVar("T")
 NOW: Final = "search/now"
 _LOGS: Final = "documents/"
 _RETRY_S: Final = 1.0
+_RETRY_S_MAX: Final = 30.0
 _TRIM_EVERY: Final = 1000
 
 
@@ -78,18 +79,22 @@ class SearchFeeder:
         """Feed until cancelled."""
         try:
             await self._all()
+            pause = _RETRY_S
             while True:
                 await self._changed.wait()
                 if not self._rebuilds:
                     await self._gather()
                 self._changed.clear()
                 self._urgent.clear()
-                if not await self._pass(list(self._dirty)):
-                    await asyncio.sleep(_RETRY_S)
+                if await self._pass(list(self._dirty)):
+                    pause = _RETRY_S
+                else:
+                    await asyncio.sleep(pause)
+                    pause = min(2 * pause, _RETRY_S_MAX)
                 if self._dirty:
                     self._changed.set()
         finally:
-            self._thread.shutdown(wait=False, cancel_futures=True)
+            await asyncio.to_thread(self._thread.shutdown, wait=True, cancel_futures=True)
 
     def _heard(self, names: frozenset[str]) -> None:
         now = time.monotonic()

@@ -16,7 +16,7 @@ from sluiceway.edges.protocol import bounded_protocol
 from sluiceway.errors import Unavailable
 
 _BACKLOG = 2048
-_SOCKET_MESSAGE_BYTES = 128 * 1024  # API Gateway Developer Guide, "Quotas": a WebSocket message
+_SOCKET_MESSAGE_BYTES = 256 * 1024  # above the 128 KiB of API Gateway, so that the edge itself refuses with 1009
 
 
 class _Uvicorn(uvicorn.Server):
@@ -56,6 +56,7 @@ class Listener:
             http=bounded_protocol(limits),
             ws="websockets-sansio",
             ws_max_size=_SOCKET_MESSAGE_BYTES,
+            ws_ping_timeout=60.0,  # a function may run for 29 s before the next frame is read
             lifespan="off",
             log_config=None,
             access_log=False,

@@ -120,8 +120,8 @@ class SearchIndexes(Protocol):
         """All ``changes`` and the position, durable and visible together or not at all."""
 
     def search(self, name: str, search: Search) -> Found:
-        """Raises ``errors.TooLarge("sort")`` when more matches would have to be sorted than is allowed,
-        ``errors.Invalid("query")`` for what the engine can't make of a plan."""
+        """Raises ``errors.Unavailable("search_index")`` while the index has no position, ``errors.TooLarge("sort")`` when more matches would have to be
+        sorted than is allowed, ``errors.Invalid("query")`` for what the engine can't make of a plan."""
 
     def count(self, name: str) -> int:
         """How many documents the index has."""

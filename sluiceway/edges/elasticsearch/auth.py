@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from sluiceway.core.identity import ANONYMOUS, Principal, Scope
-from sluiceway.edges.aws.pipeline import Authorize
+from sluiceway.edges.aws.pipeline import Authorize, conditions_of
 from sluiceway.edges.http import Request
 from sluiceway.edges.sigv4 import Keys, SignatureVerifier
 from sluiceway.errors import AccessDenied, Unauthenticated
@@ -72,14 +72,21 @@ class Gate:
         return principal
 
     def admit(
-        self, principal: Principal, method: str, path: str, domains: Sequence[tuple[str, dict[str, Any] | None]]
+        self,
+        principal: Principal,
+        request: Request,
+        path: str,
+        domains: Sequence[tuple[str, dict[str, Any] | None]],
+        now_ms: int,
     ) -> None:
         """Return if one of the domains (name and access policy) is open to the request. Raises ``AccessDenied``."""
         refused: AccessDenied | None = None
+        conditions = conditions_of(request, principal, now_ms)
+        action = ACTIONS.get(request.method, "es:ESHttpGet")
         for name, policy in domains or [(DEFAULT_DOMAIN, None)]:
             resource = self._scope.arn("es", f"domain/{name}/{path}")
             try:
-                self._authorize(principal, ACTIONS.get(method, "es:ESHttpGet"), resource, {}, policy)
+                self._authorize(principal, action, resource, conditions, policy)
                 return
             except AccessDenied as error:
                 refused = refused or error

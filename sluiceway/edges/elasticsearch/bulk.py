@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
+from sluiceway.core.search.index import Search, SortKey
+from sluiceway.core.search.query import parse
 from sluiceway.edges.elasticsearch.call import Answer, Call
 from sluiceway.edges.elasticsearch.documents import outcome
 from sluiceway.edges.elasticsearch.errors import described
-from sluiceway.errors import DomainError, Invalid, TooLarge
+from sluiceway.edges.elasticsearch.indices import refresh
+from sluiceway.edges.elasticsearch.search import searchable
+from sluiceway.errors import DomainError, Invalid, TooLarge, Unavailable
 from sluiceway.services.documents import Index, Write, Written
-from sluiceway.services.documents.service import parsed
+from sluiceway.services.documents.service import PRIMARY_TERM, parsed
 
+_SMALL_BYTES: Final = 256 * 1024
+_DELETED_AT_A_TIME: Final = 500
 _OPERATIONS: Final = frozenset({"index", "create", "update", "delete"})
 _META: Final = frozenset({
     "_index", "_id", "_type", "routing", "_routing", "if_seq_no", "if_primary_term", "require_alias",
@@ -36,10 +43,16 @@ async def bulk(call: Call) -> Answer:
     """_bulk"""
     began = time.perf_counter()
     wait = call.refresh()
-    items = _items(call)
+    items = await asyncio.to_thread(_items, call) if len(call.body) > _SMALL_BYTES else _items(call)
     outcomes: list[Written | DomainError] = []
     for start in range(0, len(items), call.tools.limits.bulk_commit):
-        outcomes += await _changed(call, items[start : start + call.tools.limits.bulk_commit])
+        part = items[start : start + call.tools.limits.bulk_commit]
+        try:
+            outcomes += await _changed(call, part)
+        except Unavailable as error:
+            if not outcomes:
+                raise
+            outcomes += [error] * len(part)
     latest: dict[tuple[str, str], int] = {}
     answers = []
     for item, result in zip(items, outcomes, strict=True):
@@ -51,6 +64,37 @@ async def bulk(call: Call) -> Answer:
             await call.tools.caught_up(Index(name, uid, 0), sequence)
     errors = any(not isinstance(result, Written) for result in outcomes)
     return Answer(200, {"took": int((time.perf_counter() - began) * 1000), "errors": errors, "items": answers})
+
+
+async def delete_by_query(call: Call) -> Answer:
+    """_delete_by_query: what is searchable now and is as it was then"""
+    began = time.perf_counter()
+    body = call.json()
+    if not isinstance(body, dict) or "query" not in body or body.keys() - {"query", "conflicts"}:
+        raise Invalid(
+            "action", "Validation Failed: 1: query is missing, or there is more than [query] and [conflicts];"
+        )
+    proceed = call.query.get("conflicts", body.get("conflicts", "abort")) == "proceed"
+    deleted = conflicts = 0
+    for index in await searchable(call, call.path["index"]):
+        plan = parse(call.tools.asking(index, call.now_ms), body["query"])
+        key = SortKey("sequence", False)
+        after: list[Any] | None = None
+        while not conflicts or proceed:
+            wanted = Search(plan, _DELETED_AT_A_TIME, [key], after)
+            hits = (await call.tools.searchers.run(call.tools.index.search, index.uid, wanted)).hits
+            if not hits:
+                break
+            after = [hits[-1].sequence]
+            writes = [Write("delete", index.name, hit.id, sequence=hit.sequence, term=PRIMARY_TERM) for hit in hits]
+            done = await call.tools.store.commit(call.tools.documents.write_all, writes)
+            deleted += sum(isinstance(result, Written) for result in done)
+            conflicts += sum(not isinstance(result, Written) for result in done)
+    if call.refresh():
+        await refresh(call)
+    answer = {"took": int((time.perf_counter() - began) * 1000), "timed_out": False, "total": deleted + conflicts,
+              "deleted": deleted, "version_conflicts": conflicts, "noops": 0, "failures": []}  # fmt: skip
+    return Answer(409 if conflicts and not proceed else 200, answer)
 
 
 async def _changed(call: Call, items: Sequence[_Item]) -> list[Written | DomainError]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import zlib
 from typing import Any, Final
 from urllib.parse import unquote
 
@@ -19,10 +20,10 @@ from sluiceway.edges.aws.pipeline import Authorize
 from sluiceway.edges.elasticsearch import errors
 from sluiceway.edges.elasticsearch.auth import CHALLENGE, Gate
 from sluiceway.edges.elasticsearch.call import Answer, Call, Searchers, Tools
-from sluiceway.edges.elasticsearch.routes import find
+from sluiceway.edges.elasticsearch.routes import PARAMETERS, find
 from sluiceway.edges.http import ClientGone, Request, Response
 from sluiceway.edges.sigv4 import Keys, SignatureVerifier
-from sluiceway.errors import DomainError, Invalid, Unauthenticated
+from sluiceway.errors import DomainError, Invalid, TooLarge, Unauthenticated
 from sluiceway.services.documents import Documents
 from sluiceway.services.documents.domains import Domains
 
@@ -87,12 +88,17 @@ class SearchEdge:
         body = await request.body.read(self._limits.bulk_bytes_max if is_bulk else self._limits.body_bytes_max)
         principal = self._gate.caller(request, body)
         domains = await self._store.view(self._policies)
-        self._gate.admit(principal, request.method, "/".join(parts), domains)
-        query = dict(request.query())
+        now_ms = self._clock.now_ms()
+        self._gate.admit(principal, request, "/".join(parts), domains, now_ms)
+        body = _plain(request, body, self._limits.bulk_bytes_max)
+        query = {name: value for name, value in request.query() if not name.startswith("X-Amz-")}
+        if unknown := query.keys() - PARAMETERS:
+            raise Invalid("parameter", f"request [/{'/'.join(parts)[:300]}] contains unrecognized parameter: "
+                          f"[{sorted(unknown)[0][:100]}]")  # fmt: skip
         if not body and "source" in query:
             body = query["source"].encode()
         _, handler, names = find(request.method, parts)
-        call = Call(request.method, names, query, body, self._clock.now_ms(), self._tools)
+        call = Call(request.method, names, query, body, now_ms, self._tools)
         return await handler(call), query
 
     def _policies(self, view: View) -> list[tuple[str, dict[str, Any] | None]]:
@@ -108,6 +114,25 @@ def _parts(path: bytes) -> list[str]:
     if len(parts) > _PARTS_MAX:
         raise Invalid("uri", "no handler found for uri: its path has too many parts")
     return parts
+
+
+def _plain(request: Request, body: bytes, limit_bytes: int) -> bytes:
+    """A body as it was before its content coding. Raises ``TooLarge("request")``, ``Invalid("encoding")``."""
+    coding = request.headers.get("content-encoding").lower()
+    if coding in ("", "identity"):
+        return body
+    if coding != "gzip":
+        raise Invalid("encoding", f"The content coding [{coding[:50]}] is not offered here: there is gzip.")
+    unpacker = zlib.decompressobj(wbits=31)
+    try:
+        plain = unpacker.decompress(body, limit_bytes)
+    except zlib.error:
+        raise Invalid("encoding", "The body is not in the gzip format.") from None
+    if unpacker.unconsumed_tail:
+        raise TooLarge("request", f"The request's body is over the limit of {limit_bytes} bytes.")
+    if not unpacker.eof:
+        raise Invalid("encoding", "The body in the gzip format ends too early.")
+    return plain
 
 
 def _failed(error: DomainError) -> Answer:

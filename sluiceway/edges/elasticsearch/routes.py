@@ -104,6 +104,7 @@ ROUTES: Final[Sequence[Route]] = (
     Route("{index}/_count", _any(search.count)),
     Route("{index}/_analyze", _any(search.analyze)),
     Route("{index}/_validate/query", _any(search.validate)),
+    Route("{index}/_delete_by_query", {"POST": bulk.delete_by_query}),
     Route("{index}/_refresh", _any(indices.refresh)),
     Route("{index}/_flush", _any(indices.refresh)),
     Route("{index}/_forcemerge", {"POST": indices.refresh}),
@@ -115,6 +116,24 @@ ROUTES: Final[Sequence[Route]] = (
     Route("{index}/_alias/{alias}", _ALIAS),
     Route("{index}/_aliases/{alias}", _ALIAS),
 )
+
+
+#: Parameters of any request; many of them change nothing on one node. Others are refused rather than ignored.
+PARAMETERS: Final = frozenset({
+    "_source", "_source_exclude", "_source_excludes", "_source_include", "_source_includes", "allow_no_indices",
+    "allow_partial_search_results", "analyze_wildcard", "analyzer", "batched_reduce_size", "bytes",
+    "ccs_minimize_roundtrips", "cluster_manager_timeout", "conflicts", "default_operator", "df", "error_trace",
+    "expand_wildcards", "fields", "filter_path", "flat_settings", "flush", "force", "format", "from", "h", "health",
+    "help", "human", "if_primary_term", "if_seq_no", "ignore_throttled", "ignore_unavailable", "include_defaults",
+    "include_type_name", "include_unloaded_segments", "lenient", "level", "local", "master_timeout",
+    "max_concurrent_searches", "max_concurrent_shard_requests", "max_num_segments", "must_exist", "op_type",
+    "only_expunge_deletes", "pipeline", "pre_filter_shard_size", "preference", "pretty", "pri", "q", "realtime",
+    "refresh", "request_cache", "require_alias", "rest_total_hits_as_int", "retry_on_conflict", "routing", "s",
+    "scroll", "scroll_id", "search_type", "seq_no_primary_term", "size", "sort", "source", "source_content_type",
+    "time", "timeout", "track_scores", "track_total_hits", "update_all_types", "v", "version", "version_type",
+    "wait_for_active_shards", "wait_for_completion", "wait_for_events", "wait_for_no_initializing_shards",
+    "wait_for_no_relocating_shards", "wait_for_nodes", "wait_for_status", "wait_if_ongoing", "write_index_only",
+})  # fmt: skip
 
 
 def find(method: str, parts: Sequence[str]) -> tuple[Route, Handler, dict[str, str]]:

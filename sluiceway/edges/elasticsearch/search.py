@@ -35,6 +35,8 @@ async def search(call: Call) -> Answer:
     if "scroll" in call.query:
         return await _scrolled(call, call.path.get("index", ""), _scrollable(body), None)
     answer, _ = await _searched(call, call.path.get("index", ""), body)
+    if call.flag("rest_total_hits_as_int") and "total" in answer["hits"]:
+        answer["hits"]["total"] = answer["hits"]["total"]["value"]
     return Answer(200, answer)
 
 
@@ -112,7 +114,7 @@ async def count(call: Call) -> Answer:
     body = _body(call)
     if unknown := body.keys() - {"query"}:
         raise Invalid("query", f"request does not support [{sorted(unknown)[0][:100]}]")
-    indices = await named(call, call.path.get("index", ""))
+    indices = await searchable(call, call.path.get("index", ""))
 
     def run() -> int:
         total = 0
@@ -205,6 +207,15 @@ async def named(call: Call, expression: str) -> list[Index]:
     return await call.tools.store.view(indices.named, expression, lenient=lenient, allow_none=allow_none)
 
 
+async def searchable(call: Call, expression: str) -> list[Index]:
+    """``named``, when they can be searched. Raises ``Unavailable`` if that takes too long: it is being made again."""
+    indices = await named(call, expression)
+    for index in indices:
+        if not await call.tools.caught_up(index, -1):
+            raise gone(call, index)
+    return indices
+
+
 async def _run(call: Call, indices: Sequence[Index], fn: Any) -> Any:
     try:
         return await call.tools.searchers.run(fn)
@@ -217,7 +228,7 @@ async def _run(call: Call, indices: Sequence[Index], fn: Any) -> Any:
 async def _searched(call: Call, name: str, body: dict[str, Any]) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     """The answer, and its hits."""
     began = time.perf_counter()
-    indices = await named(call, name)
+    indices = await searchable(call, name)
     found: tuple[dict[str, Any], list[dict[str, Any]]] = await _run(
         call, indices, lambda: _answer(call.tools, indices, body, call.now_ms, began)
     )

@@ -24,8 +24,8 @@ from sluiceway.errors import DomainError, Invalid, Unavailable
 
 log = logging.getLogger(__name__)
 
-#: What the engine's errors say when it is not the query's fault.
-_DAMAGE: Final = ("corrupt", "io error", "ioerror", "no such file", "open file", "lock")
+#: What the engine's errors say when its files are not what they were.
+_DAMAGE: Final = ("corrupt", "no such file", "open file", "does not exist", "unexpectedeof", "deserialize")
 _COLUMNS: Final = "columns.json"
 
 
@@ -110,21 +110,27 @@ class TantivyIndexes:
         if opened is None:
             raise Unavailable("search_index", f"The index {name} has to be made first.")
         with self._guard(name):
-            writer = self._writer(opened)
-            for change in changes:
-                files.write(writer, change, self._kitchen, opened.columns)
-            self._commit(opened, position)
+            try:
+                writer = self._writer(opened)
+                for change in changes:
+                    files.write(writer, change, self._kitchen, opened.columns)
+                self._commit(opened, position)
+            except (ValueError, OSError) as error:
+                opened.writer = None  # what it has gathered is given up
+                if _is_damage(error):
+                    raise
+                raise Unavailable("search_index", f"The index can't be written: {str(error)[:300]}") from None
 
     def search(self, name: str, search: Search) -> Found:
         """See ``core.search.index``."""
         opened = self._opened(name)
         if opened is None:
-            return Found(0)
+            raise Unavailable("search_index", "The index is being made from its documents.")
         with self._guard(name):
             try:
                 return Look(opened.index, opened.columns, self._limits).search(search)
             except ValueError as error:
-                if any(word in str(error).lower() for word in _DAMAGE):
+                if _is_damage(error):
                     raise
                 raise Invalid("query", f"the search can't be run: {str(error)[:300]}") from None
 
@@ -166,8 +172,10 @@ class TantivyIndexes:
     def close(self) -> None:
         """Let go of the files. What is not committed is fed again."""
         with self._lock:
+            for opened in (*self._open.values(), *self._begun.values()):
+                opened.writer = None
             self._open.clear()
-        self._begun.clear()
+            self._begun.clear()
 
     # -- inside
 
@@ -242,6 +250,10 @@ class TantivyIndexes:
                 self._broken.add(name)
             self._begun.pop(name, None)
             raise Unavailable("search_index", "The index failed and is being made again from its documents.") from None
+
+
+def _is_damage(error: Exception) -> bool:
+    return any(word in str(error).lower() for word in _DAMAGE)
 
 
 def _reraise_if_foreign(error: BaseException) -> None:

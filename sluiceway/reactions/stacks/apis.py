@@ -141,7 +141,7 @@ def parts() -> dict[str, Provider]:
     """Resource type -> provider, for all parts of an API."""
     return {
         "AWS::ApiGatewayV2::Stage": Part(
-            "Stage", "StageName", ("StageName", "AutoDeploy", "StageVariables", "Description", "DefaultRouteSettings"),
+            "Stage", "StageName", ("StageName", "AutoDeploy", "DeploymentId", "StageVariables", "Description", "DefaultRouteSettings"),
             ("StageName",),
         ),
         "AWS::ApiGatewayV2::Route": Part(

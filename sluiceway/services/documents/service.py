@@ -173,7 +173,8 @@ class Documents:
         start = None if after is None else (index.uid, after)
         documents: list[Document] = []
         size, more = 0, False
-        for key, row in view.scan(DOCUMENTS, prefix=(index.uid,), start=start, limit=self._limits.feed_entries + 1):
+        # One row more than a page says whether there is a next one; the one that it goes on from comes again.
+        for key, row in view.scan(DOCUMENTS, prefix=(index.uid,), start=start, limit=self._limits.feed_entries + 2):
             if key[1] == after:
                 continue
             if len(documents) == self._limits.feed_entries or size > self._limits.feed_bytes:
