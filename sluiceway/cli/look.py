@@ -144,9 +144,8 @@ def _shards(server: Running, stream: str) -> list[str]:
 
 def _log_line(entry: dict[str, Any]) -> str:
     value = entry["value"]
-    text = value.get("message", "") if isinstance(value, dict) else str(value)
-    when = datetime.fromtimestamp(entry["time_ms"] / 1000, UTC).strftime("%Y-%m-%d %H:%M:%S")
-    return f"{when} {str(text).rstrip()}"
+    when = datetime.fromtimestamp(value["at"] / 1000, UTC).strftime("%Y-%m-%d %H:%M:%S")
+    return "\n".join(f"{when} {line}" for line in value["lines"])
 
 
 def doctor(data: Data = None, port: Port = None) -> None:
