@@ -39,8 +39,8 @@ class Running:
     region: str
     key: RootKey
 
-    def get(self, path: str, **query: str) -> Any:
-        """The JSON at ``/_sluiceway/PATH``. Ends the command with a clear message if that fails."""
+    def fetch(self, path: str, **query: str) -> Any:
+        """The JSON at ``/_sluiceway/PATH``. Raises ``OSError``, of which ``HTTPError`` is one."""
         url = f"{self.url}/_sluiceway/{path}"
         if query:
             url += f"?{urlencode(query)}"
@@ -48,9 +48,13 @@ class Running:
         credentials = Credentials(self.key.access_key_id, self.key.secret_access_key)
         SigV4Auth(credentials, "sluiceway", self.region).add_auth(signed)
         request = urllib.request.Request(url, headers=dict(signed.headers.items()))
+        with urllib.request.urlopen(request, timeout=60) as answer:
+            return json.load(answer)
+
+    def get(self, path: str, **query: str) -> Any:
+        """As ``fetch``, for a command: ends it with a clear message if that fails."""
         try:
-            with urllib.request.urlopen(request, timeout=60) as answer:
-                return json.load(answer)
+            return self.fetch(path, **query)
         except urllib.error.HTTPError as error:
             raise fail(f"The server refused: {_message(error)}") from None
         except OSError as error:
