@@ -95,13 +95,19 @@ async def _send(send: Send, request: Request, response: Response) -> int:
         await send({"type": "http.response.body", "body": b"" if request.method == "HEAD" else body})
         return response.status
     await send({"type": "http.response.start", "status": response.status, "headers": headers})
+    gone = asyncio.ensure_future(request.body.gone())
     try:
         async for chunk in body:
+            if gone.done():
+                # Sending goes nowhere now, without an error, and the rest of a large object would be read for nobody.
+                return 0
             await send({"type": "http.response.body", "body": chunk, "more_body": True})
     except Exception:
         # The headers are out, so the only honest answer left is a connection that ends too early.
         log.exception("request %s: the response's stream broke", request.request_id)
         raise
+    finally:
+        gone.cancel()
     await send({"type": "http.response.body", "body": b""})
     return response.status
 

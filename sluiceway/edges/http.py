@@ -80,6 +80,11 @@ class Body:
             if chunk:
                 yield chunk
 
+    async def gone(self) -> None:
+        """Return once the client has closed the connection. Only for a body that is not read any more."""
+        while (await self._receive())["type"] != "http.disconnect":
+            continue
+
     async def read(self, limit_bytes: int) -> bytes:
         """The whole body. Raises ``TooLarge("request")`` as soon as it passes ``limit_bytes``."""
         parts: list[bytes] = []

@@ -245,6 +245,18 @@ def test_a_rule_whose_target_refuses_s3_is_refused(server: ServerProcess, s3: An
     refused("InvalidArgument", put, Bucket=bucket, NotificationConfiguration=rules)
     missing = {"QueueConfigurations": [{"QueueArn": f"{arn}-not", "Events": ["s3:ObjectCreated:*"]}]}
     refused("InvalidArgument", put, Bucket=bucket, NotificationConfiguration=missing)
+    for broken in (
+        "arn:",
+        "arn:x",
+        "arn:aws:sqs:us-east-1",
+        "arn:aws:events:us-east-1:0:bus",
+        arn.replace("aws:s", "aws:x"),
+    ):
+        unknown = {"QueueConfigurations": [{"QueueArn": broken, "Events": ["s3:ObjectCreated:*"]}]}
+        for skip in (False, True):
+            arguments = {"NotificationConfiguration": unknown, "SkipDestinationValidation": skip}
+            if not skip or broken.count(":") < 5:
+                refused("InvalidArgument", put, Bucket=bucket, **arguments)
     kept = s3.get_bucket_notification_configuration(Bucket=bucket)
     assert "QueueConfigurations" not in kept and "TopicConfigurations" not in kept
     put(Bucket=bucket, NotificationConfiguration=rules, SkipDestinationValidation=True)

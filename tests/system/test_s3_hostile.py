@@ -568,6 +568,7 @@ BOMBS = {
     "wrong": "<Other/>",
     "empty": "",
     "json": '{"a": 1}',
+    "many": "<ROOT>" + "<a/>" * 99_000 + "</Other>",
     "nul": "<ROOT>\0</ROOT>",
     "utf-16": '<?xml version="1.0" encoding="utf-16"?><ROOT/>',
 }

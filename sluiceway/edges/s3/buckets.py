@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 from sluiceway.core.clock import new_token
+from sluiceway.core.identity import Arn
 from sluiceway.edges.http import Response
 from sluiceway.edges.s3.body import document
 from sluiceway.edges.s3.call import Call
@@ -116,8 +117,7 @@ async def get_cors(call: Call) -> Response:
 
 async def put_cors(call: Call) -> Response:
     """PutBucketCors."""
-    params = call.params(await document(call))
-    rules = (params.get("CORSConfiguration") or {}).get("CORSRules") or []
+    rules = (await _payload(call, "CORSConfiguration")).get("CORSRules") or []
     await call.tools.store.commit(call.tools.objects.buckets.put_cors, call.bucket, rules)
     return Response(200)
 
@@ -135,8 +135,7 @@ async def get_tagging(call: Call) -> Response:
 
 async def put_tagging(call: Call) -> Response:
     """PutBucketTagging."""
-    params = call.params(await document(call))
-    tags = _tag_pairs((params.get("Tagging") or {}).get("TagSet"))
+    tags = _tag_pairs((await _payload(call, "Tagging")).get("TagSet"))
     await call.tools.store.commit(call.tools.objects.buckets.put_tags, call.bucket, tags)
     return Response(204)
 
@@ -155,8 +154,7 @@ async def get_object_tagging(call: Call) -> Response:
 
 async def put_object_tagging(call: Call) -> Response:
     """PutObjectTagging."""
-    params = call.params(await document(call))
-    tags = _tag_pairs((params.get("Tagging") or {}).get("TagSet"))
+    tags = _tag_pairs((await _payload(call, "Tagging")).get("TagSet"))
     tools = call.tools
     await tools.store.commit(tools.objects.contents.put_tags, call.bucket, call.key, tags)
     return Response(200)
@@ -183,8 +181,7 @@ async def get_notification(call: Call) -> Response:
 
 async def put_notification(call: Call) -> Response:
     """PutBucketNotificationConfiguration."""
-    params = call.params(await document(call))
-    asked = params.get("NotificationConfiguration") or {}
+    asked = await _payload(call, "NotificationConfiguration")
     if "EventBridgeConfiguration" in asked:
         raise NotImplementedYet("target", "This server has no EventBridge.")
     rules = [_rule(kind, item, item.get(arn) or "") for member, kind, arn in _RULES for item in asked.get(member) or ()]
@@ -204,8 +201,10 @@ def _rule(kind: TargetKind, item: dict[str, Any], target: str) -> Rule:
         if name in found:
             raise Invalid("argument", f"Cannot specify more than one {name} rule in a filter.")
         found[name] = value
-    if not target.startswith("arn:"):
-        raise Invalid("argument", "The ARN could not be parsed", ArgumentValue=target[:200])
+    try:
+        Arn.parse(target)
+    except ValueError:
+        raise Invalid("argument", "The ARN could not be parsed", ArgumentValue=target[:200]) from None
     events = tuple(item.get("Events") or ())
     return Rule(
         item.get("Id") or new_token(18),
@@ -224,6 +223,14 @@ def _rule_member(rule: Rule, arn: str) -> dict[str, Any]:
     if rules:
         member["Filter"] = {"Key": {"FilterRules": rules}}
     return member
+
+
+async def _payload(call: Call, member: str) -> dict[str, Any]:
+    """The document that the body must be: none at all would wipe out what is configured."""
+    found: dict[str, Any] | None = call.params(await document(call)).get(member)
+    if found is None:
+        raise Invalid("malformed", "The XML you provided was not well-formed or did not validate")
+    return found
 
 
 async def _setting(call: Call, kind: str, missing: str) -> Any:

@@ -23,7 +23,12 @@ async def delete_object(call: Call) -> Response:
 
 
 async def delete_objects(call: Call) -> Response:
-    """Remove up to a thousand keys in one transaction; each is allowed or denied by itself."""
+    """Remove up to a thousand keys in one transaction; each is allowed or denied by itself.
+
+    A stranger's list is not even read where no policy could allow anything of it.
+    """
+    if call.principal.kind == "anonymous" and not (call.access and call.access.policy):
+        raise AccessDenied("anonymous", "Access Denied")
     body = await document(call, digest_required=True)
     wanted = call.params(body).get("Delete") or {}
     items = wanted.get("Objects") or []

@@ -14,8 +14,9 @@ from sluiceway.services.objects import garbage
 
 log = logging.getLogger(__name__)
 
-#: Seconds until blobs that could not be deleted, or were being read, are tried again.
-_AGAIN_S = 5.0
+#: Seconds until blobs that were being read are tried again, and those that the disk would not delete.
+_READ_AGAIN_S = 1.0
+_FAILED_AGAIN_S = 5.0
 
 
 class BlobSweeper:
@@ -33,12 +34,12 @@ class BlobSweeper:
         while True:
             woken = self._wakeups.expect(garbage.GARBAGE)
             try:
-                left = await self.sweep()
+                again_s = _READ_AGAIN_S if await self.sweep() else None
             except Unavailable as error:
                 log.warning("deleted blobs stay on disk for now: %s", error.message)
-                left = True
+                again_s = _FAILED_AGAIN_S
             try:
-                await asyncio.wait_for(woken, _AGAIN_S if left else None)
+                await asyncio.wait_for(woken, again_s)
             except TimeoutError:
                 continue
 

@@ -253,10 +253,16 @@ class RestXmlOperation(RestOperation):
             member = shape.members[payload]
             if isinstance(member, StructureShape):
                 read_payload = xmls.XmlReaders().reader(member)
+                root = member.serialization.get("name", payload)
 
                 def read_document(body: bytes, result: dict[str, Any]) -> None:
-                    if body:
-                        result[payload] = read_payload(xmls.parse(body))
+                    if not body:
+                        return
+                    document = xmls.parse(body)
+                    if document.name != root:
+                        # Read as the model's, it would look empty, and configurations would be wiped out.
+                        raise xmls.malformed()
+                    result[payload] = read_payload(document)
 
                 return read_document
 

@@ -15,6 +15,7 @@ from sluiceway.edges.aws.codecs.forms import empty_of
 from sluiceway.errors import Invalid
 
 DEPTH_MAX: Final = 64
+ELEMENTS_MAX: Final = 100_000  # a multipart upload's completion has 10,000 parts of up to 8 elements; takes 0.3 s
 _ILLEGAL = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")
 _ESCAPES: Final = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;", "\r": "&#13;"})
 _XSI: Final = ' xmlns:xsi="http://www.w3.org/2001/XMLSchema-instance"'
@@ -50,12 +51,15 @@ def parse(body: bytes) -> Node:
     """The root element. Raises ``Invalid("xml")``."""
     stack: list[Node] = []
     roots: list[Node] = []
+    left = iter(range(ELEMENTS_MAX))
     parser = expat.ParserCreate()
     parser.buffer_text = True
 
     def begin(name: str, attributes: dict[str, str]) -> None:
         if len(stack) >= DEPTH_MAX:
             raise malformed("The XML you provided is nested too deeply.")
+        if next(left, None) is None:
+            raise malformed("The XML you provided has too many elements.")
         node = Node(name.rpartition(":")[2], attributes)
         (stack[-1].children if stack else roots).append(node)
         stack.append(node)
