@@ -67,7 +67,7 @@ async def commit_for_ever(folder: Path, start: int) -> None:
 
 def content(number: int) -> bytes:
     dice = random.Random(number)
-    size = dice.choice([0, 10, 5000, 300_000, 1_500_000])
+    size = dice.choice([0, 10, 5000, 200_000, 800_000])
     return number.to_bytes(8, "big") + dice.randbytes(size)
 
 

@@ -161,12 +161,14 @@ async def test_sealed_blobs_survive_kills_whole(victims: Victims, tmp_path: Path
         used = {blob_id: int(number) for number, blob_id in told}
         sealed += len(used)
         blobs = FileBlobs(folder / "blobs")
-        for blob_id, number in used.items():
-            assert await read(blobs, blob_id) == content(number), f"blob {number} is torn or lost"
+        found: dict[str, int] = {}
         for path in (folder / "blobs").glob("??/??/*"):  # also what nobody was told of is whole
             data = await read(blobs, path.name)
-            assert data == content(int.from_bytes(data[:8], "big"))
-            orphans += path.name not in used
+            found[path.name] = int.from_bytes(data[:8], "big")
+            assert data == content(found[path.name]), f"blob {found[path.name]} is torn"
+        lost = {blob_id: number for blob_id, number in used.items() if found.get(blob_id) != number}
+        assert not lost, f"{len(lost)} sealed blobs are lost"
+        orphans += len(found) - len(used)
         left = len(list((folder / "blobs" / "tmp").iterdir()))
         temporary += left
         assert await blobs.sweep(used.__contains__) >= left
