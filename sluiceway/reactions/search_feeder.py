@@ -68,7 +68,7 @@ class SearchFeeder:
         self._rebuilds: dict[str, _Rebuild] = {}
         self._changed = asyncio.Event()
         self._urgent = asyncio.Event()
-        self._thread = ThreadPoolExecutor(1, "search-feeder")
+        self._thread: ThreadPoolExecutor | None = None
         wakeups.listen(self._heard)
 
     def lag(self) -> float:
@@ -77,6 +77,8 @@ class SearchFeeder:
 
     async def run(self) -> None:
         """Feed until cancelled."""
+        self._thread = thread = ThreadPoolExecutor(1, "search-feeder")
+        self._rebuilds.clear()
         try:
             await self._all()
             pause = _RETRY_S
@@ -94,7 +96,7 @@ class SearchFeeder:
                 if self._dirty:
                     self._changed.set()
         finally:
-            await asyncio.to_thread(self._thread.shutdown, wait=True, cancel_futures=True)
+            await asyncio.to_thread(thread.shutdown, wait=True, cancel_futures=True)
 
     def _heard(self, names: frozenset[str]) -> None:
         now = time.monotonic()

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import random
 import shutil
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -510,6 +511,74 @@ async def test_many_matches_are_sorted_by_a_number_first(server: Server) -> None
         assert len(seen) == len(set(seen)) == 150
         assert len(list(elasticsearch.helpers.scan(es, index="m", size=40))) == 150
         assert "narrow the query" in failed(es.search, index="m", sort="s.keyword")[2]
+
+    await asyncio.to_thread(work)
+
+
+async def test_random_searches_agree_with_a_model(server: Server) -> None:
+    """Ranges, combinations and sorts over documents with several values or none, page by page."""
+    dice = random.Random(7)
+    documents = {
+        f"{number:03}": {
+            "n": [dice.randint(0, 30) for _ in range(dice.choice((0, 1, 1, 1, 3)))],
+            "k": [dice.choice("abcdef") for _ in range(dice.choice((0, 1, 2)))],
+            "w": dice.choices(["red", "green", "blue"], k=2),
+        }
+        for number in range(180)
+    }
+
+    def clause() -> tuple[dict[str, Any], Callable[[dict[str, Any]], bool]]:
+        kind = dice.randint(0, 4)
+        if kind == 0:
+            low, high = sorted((dice.randint(0, 30), dice.randint(0, 30)))
+            return {"range": {"n": {"gte": low, "lt": high}}}, lambda doc: any(low <= n < high for n in doc["n"])
+        if kind == 1:
+            letter = dice.choice("abcdefg")
+            return {"term": {"k.keyword": letter}}, lambda doc: letter in doc["k"]
+        if kind == 2:
+            return {"exists": {"field": "n"}}, lambda doc: bool(doc["n"])
+        if kind == 3:
+            word = dice.choice(["red", "green", "blue"])
+            return {"match": {"w": word.upper()}}, lambda doc: word in doc["w"]
+        parts = [clause() for _ in range(3)]
+        (a, is_a), (b, is_b), (c, is_c) = parts
+        query = {"bool": {"should": [a, b], "must_not": c, "minimum_should_match": 1}}
+        return query, lambda doc: (is_a(doc) or is_b(doc)) and not is_c(doc)
+
+    def ordered(ids: list[str], descending: bool, numbers: bool) -> list[str]:
+        def key(id: str) -> tuple[bool, Any, str]:
+            values = documents[id]["n" if numbers else "k"]
+            if not values:
+                return True, 0, id
+            value = max(values) if descending else min(values)
+            value = value if numbers else ord(value)
+            return False, -value if descending else value, id
+
+        return sorted(ids, key=key)
+
+    def work() -> None:
+        es = server.client()
+        lines: list[Any] = []
+        for id, document in documents.items():
+            lines += [{"index": {"_index": "r", "_id": id}}, document]
+        es.bulk(operations=lines, refresh=True)
+        for _ in range(80):
+            query, holds = clause()
+            wanted = [id for id, document in documents.items() if holds(document)]
+            assert es.count(index="r", query=query)["count"] == len(wanted), query
+            numbers, descending, size = dice.random() < 0.7, dice.random() < 0.5, dice.choice((3, 10, 30))
+            if len(wanted) > LIMITS.sort_docs_max and not numbers:
+                continue
+            field, direction = ("n" if numbers else "k.keyword"), ("desc" if descending else "asc")
+            seen: list[str] = []
+            more: dict[str, Any] = {}
+            while True:
+                page = es.search(index="r", query=query, size=size, sort=[{field: direction}, {"_id": "asc"}], **more)
+                seen += found(page)
+                if not found(page):
+                    break
+                more = {"search_after": page["hits"]["hits"][-1]["sort"]}
+            assert seen == ordered(wanted, descending, numbers), (query, field, direction)
 
     await asyncio.to_thread(work)
 

@@ -88,6 +88,8 @@ def normalized(recipe: str, text: str) -> str:
 
 def check(settings: Mapping[str, Any]) -> None:
     """Whether everything in the ``analysis`` settings can be made. Raises ``Invalid("settings")``."""
+    if not isinstance(settings, Mapping):
+        raise Invalid("settings", "[analysis] must be an object")
     unknown = settings.keys() - {"analyzer", "normalizer", "filter"}
     if unknown:
         raise Invalid("settings", f"analysis.{sorted(unknown)[0]} is not offered here")
@@ -107,11 +109,11 @@ def _section(settings: Mapping[str, Any], name: str) -> Mapping[str, Any]:
 def _custom(name: str, custom: Any, settings: Mapping[str, Any]) -> str:
     if not isinstance(custom, Mapping):
         raise Invalid("settings", f"analyzer [{name}] must be an object")
-    kind = custom.get("type", "custom")
+    kind = str(custom.get("type", "custom"))
     if kind != "custom":
         if custom.keys() - {"type"} or (kind not in _BUILT_IN and kind not in LANGUAGES):
             raise Invalid("settings", f"analyzer [{name}] of type [{kind}] with these parameters is not offered here")
-        return recipe(str(kind), {})
+        return recipe(kind, {})
     if custom.get("char_filter"):
         raise Invalid("settings", f"analyzer [{name}]: char_filter is not offered here")
     tokenizer = _TOKENIZERS.get(str(custom.get("tokenizer")))
@@ -144,7 +146,7 @@ def _filter(name: str, settings: Mapping[str, Any]) -> str:
 
 
 def _language(name: str, language: Any) -> str:
-    if language not in LANGUAGES:
+    if str(language) not in LANGUAGES:
         raise Invalid("settings", f"filter [{name}]: [{language}] is not one of {_names(LANGUAGES)}")
     return str(language)
 

@@ -143,8 +143,8 @@ class Fields:
         merged = _merged(self.shown, given, "", self._depth_max)
         if merged == self.shown:
             return
-        self.shown = merged
         self.root = self._branch("", merged, "true", 0)
+        self.shown = merged
         self.changed = True
 
     def define(self, branch: Branch, name: str, given: dict[str, Any]) -> Branch | Leaf:
@@ -213,7 +213,10 @@ def _check_root(given: Mapping[str, Any]) -> None:
             raise Invalid(
                 "mapping", f"Root mapping definition has unsupported parameters:  [{name} : {given[name]}]"[:300]
             )
-    if str((given.get("_source") or {}).get("enabled", True)).lower() == "false":
+    source = given.get("_source") or {}
+    if not isinstance(source, Mapping):
+        raise Invalid("mapping", "[_source] must be an object")
+    if str(source.get("enabled", True)).lower() == "false":
         raise NotImplementedYet("mapping", "[_source] can't be disabled here")
 
 

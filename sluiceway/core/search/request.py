@@ -192,7 +192,7 @@ def sortable(leaf: Leaf, value: Any) -> Scalar:
     """A value of the field as the index sorts it. Raises ``Invalid("query")``."""
     try:
         made = text_of(value) if leaf.type == "keyword" else number_of(leaf, value)
-    except (ValueError, OverflowError):
+    except (ValueError, OverflowError, TypeError):
         raise Invalid("query", f"Failed to parse sort value [{str(value)[:100]}] for field [{leaf.path}]") from None
     assert made is not None
     return made
@@ -255,7 +255,7 @@ def sources_of(given: Any) -> Sources:
 
 def _names(given: Any) -> list[str]:
     names = given if isinstance(given, list) else [] if given is None else str(given).split(",")
-    if len(names) > 1000 or not all(isinstance(name, str) and len(name) < 1000 for name in names):
+    if len(names) > 100 or not all(isinstance(name, str) and len(name) < 1000 for name in names):
         raise Invalid("query", "[_source] must be a boolean, a string, an array of strings or an object")
     return names
 
@@ -338,6 +338,8 @@ def marks_of(asking: Asking, given: Any) -> list[Marks]:
         raise Invalid("query", "[highlight] requires [fields]")
     found: dict[str, Marks] = {}
     for name, own in fields.items():
+        if not isinstance(own, Mapping | None):
+            raise Invalid("query", f"[highlight] wants an object for field [{str(name)[:100]}]")
         merged = {**{key: value for key, value in given.items() if key != "fields"}, **(own or {})}
         if "highlight_query" in merged:
             raise NotImplementedYet("query", "[highlight_query] is not offered here")

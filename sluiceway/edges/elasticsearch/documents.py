@@ -14,7 +14,7 @@ from sluiceway.errors import DomainError, Invalid, NotFound, NotImplementedYet
 from sluiceway.services.documents import Document, Index, Write, Written
 from sluiceway.services.documents.service import PRIMARY_TERM
 
-_MGET_MAX: Final = 10_000
+_MGET_MAX: Final = 2_000
 
 
 async def index_document(call: Call) -> Answer:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import heapq
+import sys
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
 import orjson
 from tantivy import Order
@@ -15,6 +16,11 @@ from sluiceway.core.search.order import places
 from sluiceway.core.search.plan import Bool, Plan, Range
 from sluiceway.engines.tantivy.compiler import Compiler
 from sluiceway.errors import Invalid, TooLarge
+
+#: So many matches are sorted without a look for fewer.
+_FEW: Final = 2000
+#: How many times as many as wanted are looked for, where documents with several values hide those that count.
+_ATTEMPTS: Final = (1, 8)
 
 
 class Look:
@@ -59,15 +65,20 @@ class Look:
     # -- by fields
 
     def _sorted(self, search: Search, query: Any, total: int) -> list[Hit]:
+        if total > min(_FEW, self._limits.sort_docs_max):
+            for more in _ATTEMPTS:
+                found = self._among_first(search, search.count * more)
+                if found is not None:
+                    return found
         if total > self._limits.sort_docs_max:
-            query = self._narrowed(search)
-            total = self._count(query)
-            if total > self._limits.sort_docs_max:
-                raise self._too_many()
+            raise TooLarge("sort", f"More than {self._limits.sort_docs_max} documents match, and by these keys no more are "
+                           "sorted here: narrow the query, or sort by a number or date first.")  # fmt: skip
+        return self._first(search, query, total)
+
+    def _first(self, search: Search, query: Any, total: int) -> list[Hit]:
         if not total:
             return []
-        matched = self._searcher.search(query, total, False).hits
-        keyed = self._keyed(matched, search)
+        keyed = self._keyed(self._searcher.search(query, total, False).hits, search)
         chosen = heapq.nsmallest(search.count, keyed, key=lambda item: item[0])
         return [self._hit(score, at, keys) for _, keys, score, at in chosen]
 
@@ -82,51 +93,54 @@ class Look:
             if after is None or place > after:
                 yield (place, sequence), keys, score, address
 
-    def _narrowed(self, search: Search) -> Any:
-        """The query, with only those matches that can be among the first by the first key.
+    def _among_first(self, search: Search, count: int) -> list[Hit] | None:
+        """The hits, found among those matches that can be the first by the first key; None if that doesn't help.
 
-        The engine sorts by one number itself. Where documents have several, it takes any of them: the range that is
-        found so is too wide at worst.
+        The engine sorts by one number itself, by any one of a document's. A document's key is its least (descending:
+        its greatest), so ``count`` of them lie within the engine's ``count``: all that do are sorted.
         """
         key = search.sort[0]
         column = key.column
-        if column not in self._columns and column != "sequence":
-            raise self._too_many()
-        if column is None or column[0] == "k" or key.first or key.missing is not None:
-            raise self._too_many()
+        if column is None or (column not in self._columns and column != "sequence") or column[0] == "k":
+            return None
+        if key.first or key.missing is not None or (key.mode == "max") != key.descending:
+            return None
         since = search.after[0] if search.after is not None else None
         if search.after is not None and since is None:
-            raise self._too_many()
-        beyond = search.plan if since is None else _within(search.plan, _side(column, key, since, open_=True))
+            return self._few(
+                search,
+                _without(search.plan, Range(column, low=-(1 << 63) if column[0] != "f" else -sys.float_info.max)),
+            )  # only what has no value
+        beyond = search.plan if since is None else _without(search.plan, _up_to(column, key, since, closed=True))
         order = Order.Desc if key.descending else Order.Asc
-        hits = self._searcher.search(
-            self._compiler.query(beyond), search.count, False, order_by_field=column, order=order
-        ).hits
+        compiled = self._compiler.query(beyond)
+        hits = self._searcher.search(compiled, count, False, order_by_field=column, order=order).hits
         values = [value for value, _ in hits if value is not None]
-        parts = [] if since is None else [_side(column, key, since, open_=False)]
-        if len(values) == search.count:
-            last = values[-1]
-            parts.append(Range(column, low=last) if key.descending else Range(column, high=last))
-        elif not parts:
-            raise self._too_many()
-        else:  # those without a value come in too
-            parts = [Bool(must_not=[_side(column, key, since, open_=True, before=True)])]  # type: ignore[list-item]
-        return self._compiler.query(_within(search.plan, *parts))
+        plan = search.plan if since is None else _without(search.plan, _up_to(column, key, since, closed=False))
+        whole = len(values) < count  # what has no value comes in too
+        if whole and since is None:
+            return None
+        if not whole:
+            plan = Bool(must=[plan], filter=[_up_to(column, key, values[-1], closed=True)])
+        found = self._few(search, plan)
+        return found if found is None or whole or len(found) == search.count else None
 
-    def _too_many(self) -> TooLarge:
-        return TooLarge("sort", f"More than {self._limits.sort_docs_max} documents match, and by these keys no more are "
-                        "sorted here: narrow the query, or sort by a number or date first.")  # fmt: skip
-
-
-def _within(plan: Plan, *filters: Plan) -> Plan:
-    return Bool(must=[plan], filter=filters)
+    def _few(self, search: Search, plan: Plan) -> list[Hit] | None:
+        """The first of the plan's matches, unless they are too many."""
+        query = self._compiler.query(plan)
+        total = self._count(query)
+        return self._first(search, query, total) if total <= self._limits.sort_docs_max else None
 
 
-def _side(column: str, key: SortKey, value: Any, *, open_: bool, before: bool = False) -> Range:
-    """Values after ``value`` in the key's order (or before it)."""
-    if key.descending != before:
-        return Range(column, high=value, high_included=not open_)
-    return Range(column, low=value, low_included=not open_)
+def _without(plan: Plan, excluded: Plan) -> Plan:
+    return Bool(must=[plan], must_not=[excluded])
+
+
+def _up_to(column: str, key: SortKey, value: Any, *, closed: bool) -> Range:
+    """Values before ``value`` in the key's order, with it if ``closed``."""
+    if key.descending:
+        return Range(column, low=value, low_included=closed)
+    return Range(column, high=value, high_included=closed)
 
 
 def _key(key: SortKey, values: Mapping[str, Sequence[Any]], score: float, sequence: int, id: str) -> Any:
