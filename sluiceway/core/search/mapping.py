@@ -296,6 +296,8 @@ def _check_leaf(given: Mapping[str, Any], path: str, kind: str) -> None:
     above = given.get("ignore_above", 0)
     if not isinstance(above, int) or above < 0:
         raise Invalid("mapping", f"[ignore_above] must be a positive number, not [{above}]")
+    if isinstance(given.get("null_value"), Mapping | list):
+        raise Invalid("mapping", f"[null_value] of [{path}] must be a single value")
     fields = given.get("fields") or {}
     if not isinstance(fields, Mapping):
         raise Invalid("mapping", f"expected map for property [fields] on field [{path}]")
