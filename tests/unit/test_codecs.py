@@ -43,7 +43,7 @@ CODECS = Codecs()
 DEPTH_MAX = 4
 #: Two members of one name on the wire: botocore itself reads one element into both, so only one is compared.
 TWINS = dict.fromkeys(
-    ("TopicConfigurationDeprecated", "QueueConfigurationDeprecated", "CloudFunctionConfiguration"), ("Events",)
+    ("TopicConfigurationDeprecated", "QueueConfigurationDeprecated", "CloudFunctionConfiguration"), ("Event",)
 )
 
 times = st.integers(0, 4_000_000_000).map(lambda s: datetime.fromtimestamp(s, UTC))
