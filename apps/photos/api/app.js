@@ -114,6 +114,13 @@ async function count() {
   $("count").textContent = `${uploads} uploads, ${size(bytes)}`;
 }
 
+// The counter follows the data stream, a moment behind the rows: look again until it has caught up.
+let counting = [];
+function countSoon() {
+  counting.forEach(clearTimeout);
+  counting = [0, 1500, 5000].map((wait) => setTimeout(guarded(count), wait));
+}
+
 async function ready(id) {
   note(id, "ready");
   const photo = await api("GET", `photos/${id}`);
@@ -124,7 +131,7 @@ async function ready(id) {
     $("photos").prepend(item);
     $("empty").hidden = true;
   }
-  await count();
+  countSoon();
 }
 
 // --- uploads: the file goes from here to the bucket, with progress
