@@ -550,6 +550,50 @@ def test_the_steps_of_a_multipart_upload(server: ServerProcess, s3: Any, bucket:
     refused("NoSuchUpload", s3.upload_part, **where, PartNumber=1, Body=b"x")
 
 
+@pytest.mark.parametrize(
+    "algorithm, kind",
+    [("CRC32", "COMPOSITE"), ("CRC32", "FULL_OBJECT"), ("CRC32C", "COMPOSITE"), ("CRC64NVME", "FULL_OBJECT"),
+     ("SHA1", "COMPOSITE"), ("SHA256", "COMPOSITE"), (None, "FULL_OBJECT")],
+)  # fmt: skip
+def test_checksums_of_parts(server: ServerProcess, s3: Any, bucket: str, algorithm: str | None, kind: str) -> None:
+    named = {"ChecksumAlgorithm": algorithm} if algorithm else {}
+    chosen = {**named, "ChecksumType": kind} if algorithm else {}
+    where = {"Bucket": bucket, "Key": "sum"}
+    where["UploadId"] = s3.create_multipart_upload(**where, **chosen)["UploadId"]
+    bodies, parts, member = (
+        (random.Random(9).randbytes(5 * MIB), b"the rest"),
+        [],
+        f"Checksum{algorithm or 'CRC64NVME'}",
+    )
+    for number, (client, body) in enumerate(zip((trailing(server), s3), bodies, strict=True), 1):
+        answer = client.upload_part(**where, PartNumber=number, Body=body, **named)
+        parts.append({"PartNumber": number, "ETag": answer["ETag"], **({member: answer[member]} if algorithm else {})})
+        if not algorithm:
+            refused("BadDigest", s3.upload_part, **where, PartNumber=number, Body=body, ChecksumCRC32="AAAAAA==")
+    if algorithm:
+        wrong = [{**parts[0], member: parts[1][member]}, parts[1]]
+        refused("InvalidPart", s3.complete_multipart_upload, **where, MultipartUpload={"Parts": wrong})
+        other = "SHA1" if algorithm != "SHA1" else "SHA256"
+        refused("InvalidRequest", s3.upload_part, **where, PartNumber=1, Body=b"x", ChecksumAlgorithm=other)
+    done = s3.complete_multipart_upload(**where, MultipartUpload={"Parts": parts}, IfNoneMatch="*")
+    again = s3.complete_multipart_upload(**where, MultipartUpload={"Parts": parts}, IfNoneMatch="*")
+    assert again["ETag"] == done["ETag"], "an answer that was lost can be asked for again"
+    found = s3.head_object(Bucket=bucket, Key="sum", ChecksumMode="ENABLED")
+    assert found[member] == done[member] and found["ChecksumType"] == kind
+    if kind == "COMPOSITE":
+        assert found[member].endswith("-2")
+    else:
+        whole = s3.put_object(
+            Bucket=bucket, Key="whole", Body=b"".join(bodies), ChecksumAlgorithm=algorithm or "CRC64NVME"
+        )
+        assert whole[member] == found[member]
+    where["UploadId"] = s3.create_multipart_upload(Bucket=bucket, Key="sum")["UploadId"]
+    etag = s3.upload_part(**where, PartNumber=1, Body=b"x")["ETag"]
+    only = {"Parts": [{"PartNumber": 1, "ETag": etag}]}
+    refused("PreconditionFailed", s3.complete_multipart_upload, **where, MultipartUpload=only, IfNoneMatch="*")
+    s3.abort_multipart_upload(**where)
+
+
 def test_an_aborted_upload_leaves_nothing(server: ServerProcess, s3: Any, bucket: str) -> None:
     before = eventually_still(server)
     upload = s3.create_multipart_upload(Bucket=bucket, Key="gone")["UploadId"]

@@ -43,6 +43,16 @@ _LIST_CONDITIONS: Final = (
 _CLOSING: Final = frozenset({"RequestTimeout", "EntityTooLarge"})
 
 
+def _check_version(call: Call) -> None:
+    """Objects have one version, "null"; a request for another must not reach it (least of all a deletion).
+
+    Raises ``NotFound("version")`` (S3 User Guide, "Working with objects in a versioning-suspended bucket").
+    """
+    version = call.query.get("versionId", "")
+    if version not in ("", "null"):
+        raise NotFound("version", "The specified version does not exist.", Key=call.key, VersionId=version[:100])
+
+
 class S3Edge:
     """``handle`` answers one request. ``sweeper(wakeups)`` makes the task that deletes dropped blobs."""
 
@@ -82,6 +92,7 @@ class S3Edge:
             actor = self._actor(request, verified.principal)
             call = Call(request, found.name, address, query, verified, actor, self._tools)
             await self._admit(call, found)
+            _check_version(call)
             response = await found.handler(call)
         except ClientGone:
             raise

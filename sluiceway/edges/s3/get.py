@@ -102,7 +102,7 @@ def _span(call: Call, stored: StoredObject) -> Span:
 
 
 def _part_span(text: str, stored: StoredObject) -> Span:
-    number = int(text) if text.isascii() and text.isdigit() else 0
+    number = int(text) if text.isascii() and text.isdigit() and len(text) < 9 else 0
     if not 1 <= number <= 10_000:
         raise Invalid("argument", "Part number must be an integer between 1 and 10000, inclusive")
     sizes = stored.part_sizes or (stored.size,)

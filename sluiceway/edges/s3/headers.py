@@ -104,7 +104,9 @@ def _drop_chunked(kept: dict[str, str]) -> None:
 
 
 def _tags_of(header: str, limits: ObjectSettings) -> dict[str, str]:
-    pairs = parse_qsl(header, keep_blank_values=True, max_num_fields=1000)
+    if header.count("&") >= 1000:
+        raise Invalid("tags", f"Object tags cannot be greater than {limits.object_tags_max}")
+    pairs = parse_qsl(header, keep_blank_values=True)
     return check_tags(pairs, limits.object_tags_max)
 
 

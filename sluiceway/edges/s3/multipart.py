@@ -197,7 +197,7 @@ async def complete(call: Call) -> Response:
 def _size_header(text: str) -> int | None:
     if not text:
         return None
-    if not (text.isascii() and text.isdigit()):
+    if not (text.isascii() and text.isdigit()) or len(text) > 18:
         raise Invalid("argument", "Value for x-amz-mp-object-size header is invalid.")
     return int(text)
 

@@ -33,6 +33,8 @@ async def put_object(call: Call) -> Response:
     tools = call.tools
     check_supported(headers)
     check_key(call.key, tools.limits)
+    if "partNumber" in call.query:
+        raise Invalid("argument", "A part number was given without an upload id.", ArgumentName="uploadId")
     attributes = attributes_of(headers, tools.limits)
     conditions = conditions_from(headers)
     promise = promise_of(headers)

@@ -212,7 +212,7 @@ def check_policy(text: str, bucket_arn: str) -> None:
     """
     try:
         document = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         raise Invalid("policy", "This policy contains invalid Json") from None
     statements = document.get("Statement") if isinstance(document, dict) else None
     statements = [statements] if isinstance(statements, dict) else statements
