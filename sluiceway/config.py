@@ -35,6 +35,9 @@ class HttpSettings(BaseModel):
         description="Bytes of a body that is parsed whole (DynamoDB's BatchWriteItem is 16 MB); objects stream.",
     )
     body_idle_s: float = Field(60.0, description="Seconds without a byte of an announced body before giving up.")
+    stall_s: float = Field(
+        300.0, description="Seconds without a reader taking 48 KiB of an answer before giving up on it (160 B/s)."
+    )
     connections_max: int = Field(2000, description="Open connections and running requests at the same time.")
     keep_alive_s: float = Field(75.0, description="Seconds an idle connection is kept, above common proxies' 60.")
     stop_grace_s: float = Field(10.0, description="Seconds that requests in flight get to finish at a stop.")

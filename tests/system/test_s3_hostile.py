@@ -553,6 +553,35 @@ def test_keys_that_look_like_paths_are_names(target: Target) -> None:
     assert len(target.server.key[1]) >= 40
 
 
+def test_who_stops_in_the_middle_is_let_go(own_server: ServerProcess) -> None:
+    """Headers that don't end, bodies that don't come, the rest of a refused body, and readers that don't read."""
+    own_server._environment |= {
+        "SLUICEWAY_HTTP__HEADER_S": "1", "SLUICEWAY_HTTP__BODY_IDLE_S": "1", "SLUICEWAY_HTTP__STALL_S": "1",
+    }  # fmt: skip
+    target = Target(own_server.start())
+    target.s3.create_bucket(Bucket=BUCKET)
+    target.s3.put_object(Bucket=BUCKET, Key="large", Body=os.urandom(16 * MIB))
+    wires = {name: Wire(own_server, 4096) for name in ("headers", "body", "refused", "reader")}
+    wires["headers"].send(b"GET / HTTP/1.1\r\nhost: x\r\nx-a")
+    headers = target.signer().headers("PUT", f"/{BUCKET}/never", target.host, "UNSIGNED-PAYLOAD")
+    wires["body"].head("PUT", f"/{BUCKET}/never", headers | {"content-length": str(9 * MIB)})
+    wires["body"].send(b"x" * 100_000)
+    wires["refused"].head("PUT", "/no-such-bucket-here/x", headers | {"content-length": str(9 * MIB)})
+    assert wires["refused"].answer("PUT").status == 403
+    wires["refused"].send(b"x")
+    path = f"/{BUCKET}/large"
+    wires["reader"].head("GET", path, target.signer().headers("GET", path, target.host))
+    time.sleep(0.3)
+    target.s3.delete_object(Bucket=BUCKET, Key="large")
+    assert target.files(), "it is being read"
+    assert wires["body"].answer("PUT").code == "RequestTimeout"
+    for name, wire in wires.items():
+        began = time.monotonic()
+        with wire:
+            assert wire.closed() and time.monotonic() - began < 4, name
+    eventually(lambda: not target.files(), 5)
+
+
 # -- documents
 
 LAUGHS = "".join(f'<!ENTITY l{n} "{f"&l{n - 1};" * 10}">' for n in range(1, 10))
