@@ -79,7 +79,7 @@ def test_two_people_see_each_others_pictures_appear(browser: Browser, page_url: 
         assert image.evaluate("image => image.decode().then(() => image.naturalWidth)") > 100
     expect(ada.locator("#uploads li")).to_have_count(2)
     expect(ada.locator("#uploads")).to_contain_text("ready")
-    expect(ada.locator("#count")).to_contain_text("2 uploads", timeout=20_000)
+    expect(ada.locator("#count")).to_contain_text("2 uploads", timeout=30_000)
 
     large = tmp_path / "clouds über dem Meer.bin"
     with large.open("wb") as file:

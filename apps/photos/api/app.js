@@ -118,7 +118,7 @@ async function count() {
 let counting = [];
 function countSoon() {
   counting.forEach(clearTimeout);
-  counting = [0, 1500, 5000].map((wait) => setTimeout(guarded(count), wait));
+  counting = [0, 1000, 3000, 8000, 20000].map((wait) => setTimeout(guarded(count), wait));
 }
 
 async function ready(id) {

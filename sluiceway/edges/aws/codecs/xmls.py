@@ -122,7 +122,8 @@ class XmlReaders:
             elif member.serialization.get("flattened") and isinstance(member, MapShape):
                 elements[wire] = (name, self._entry(member), True)
             else:
-                elements[wire] = (name, self.reader(member), False)
+                # Some shapes keep an outdated single member under the name of the list that replaced it.
+                elements.setdefault(wire, (name, self.reader(member), False))
         required = tuple((name, empty_of(shape.members[name])) for name in shape.required_members if name in names)
 
         def read(node: Node) -> dict[str, Any]:
