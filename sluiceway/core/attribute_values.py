@@ -8,8 +8,9 @@ without needless digits, sets sorted, binary as base64 text. So equal values are
 from __future__ import annotations
 
 import base64
+import re
 from collections.abc import Mapping
-from decimal import Context, Decimal, DecimalException, Inexact, Overflow, Underflow
+from decimal import Context, Decimal, DecimalException, Inexact, Overflow, Subnormal, Underflow
 from typing import Any, Final
 
 from sluiceway.errors import Invalid, TooLarge
@@ -21,7 +22,9 @@ DEPTH_MAX: Final = 32
 ITEM_BYTES_MAX: Final = 400 * 1024
 TYPES: Final = ("S", "N", "B", "BOOL", "NULL", "SS", "NS", "BS", "L", "M")
 _DIGITS: Final = 38
-_CONTEXT: Final = Context(prec=_DIGITS, Emax=125, Emin=-130, traps=[Inexact, Overflow, Underflow])
+_CONTEXT: Final = Context(prec=_DIGITS, Emax=125, Emin=-130, traps=[Inexact, Overflow, Subnormal, Underflow])
+_NUMBER: Final = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]{1,9})?")
+_NUMBER_CHARS_MAX: Final = 1000  # 0.00...01 with all its zeros has 170
 _WIDE: Final = Context(prec=400)  # the sum of any two numbers is exact in it
 _BAD: Final = "One or more parameter values were invalid: "
 
@@ -29,14 +32,14 @@ _BAD: Final = "One or more parameter values were invalid: "
 def number(text: str) -> Decimal:
     """Raises ``Invalid("value")`` for what is no number, or one beyond 38 digits or 1E-130 to 9.99E+125."""
     try:
-        exact = Decimal(text)
-        if not exact.is_finite():
+        if len(text) > _NUMBER_CHARS_MAX or not _NUMBER.fullmatch(text):
             raise DecimalException
+        exact = Decimal(text)
     except DecimalException:
         raise Invalid("value", f"The parameter cannot be converted to a numeric value: {text[:100]}") from None
     try:
         return _CONTEXT.plus(exact)
-    except Inexact:
+    except (Inexact, Subnormal):
         if len("".join(map(str, exact.as_tuple().digits)).strip("0")) > _DIGITS:
             raise Invalid("value", "Attempting to store more than 38 significant digits in a Number") from None
         kind = "overflow" if exact.adjusted() > 0 else "underflow"
@@ -68,10 +71,7 @@ def checked(value: Mapping[str, Any], depth: int = 0) -> Value:
             what = "Supplied AttributeValue has more than one datatypes set, must contain exactly one of the supported datatypes"
         raise Invalid("value", what)
     if depth > DEPTH_MAX:
-        raise Invalid(
-            "value",
-            "Nesting Levels have exceeded supported limits: Attributes in the item have nested levels beyond supported limit",
-        )
+        raise _too_deep()
     kind, content = next(iter(value.items()))
     if kind == "S":
         return {"S": content}
@@ -119,6 +119,23 @@ def sorted_set(kind: str, members: set[str]) -> list[str]:
     return sorted(members, key=Decimal) if kind == "NS" else sorted(members)
 
 
+def check_depth(value: Value, depth: int = 0) -> None:
+    """Raises ``Invalid("value")`` beyond 32 levels: an update may put a document into another."""
+    if depth > DEPTH_MAX:
+        raise _too_deep()
+    kind, content = next(iter(value.items()))
+    if kind in ("L", "M"):
+        for member in content if kind == "L" else content.values():
+            check_depth(member, depth + 1)
+
+
+def _too_deep() -> Invalid:
+    return Invalid(
+        "value",
+        "Nesting Levels have exceeded supported limits: Attributes in the item have nested levels beyond supported limit",
+    )
+
+
 def checked_item(item: Mapping[str, Mapping[str, Any]]) -> Item:
     """All attributes of an item in canonical form. Raises ``Invalid("value")``, ``TooLarge("item")``."""
     made = {name: checked(value) for name, value in item.items()}
@@ -127,7 +144,7 @@ def checked_item(item: Mapping[str, Mapping[str, Any]]) -> Item:
 
 
 def check_size(item: Item) -> int:
-    """Bytes of the item. Raises ``Invalid("value")`` for an empty name, ``TooLarge("item")`` over 400 KB."""
+    """Bytes of the item. Raises ``TooLarge("item")`` over 400 KB."""
     size = item_size(item)
     if size > ITEM_BYTES_MAX:
         raise TooLarge("item", "Item size has exceeded the maximum allowed size")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from sluiceway.core.attribute_values import Value
+from sluiceway.core.attribute_values import Value, compare
 from sluiceway.core.expressions.conditions import Environment
 from sluiceway.core.expressions.parser import Node, Parsed
 from sluiceway.errors import Invalid
@@ -33,10 +33,27 @@ def key_condition(parsed: Parsed, env: Environment, partition: str, sort: str | 
     if first[0] != "=":
         raise Invalid("value", "Query key condition not supported")
     rest = found.pop(sort, None) if sort is not None else None
+    if rest is not None:
+        _check_range(*rest)
     if found:
         missing = sort if sort is not None else partition
         raise Invalid("value", f"Query condition missed key schema element: {missing}")
     return KeyCondition(first[1][0], *(rest or ("", ())))
+
+
+def _check_range(operator: str, values: tuple[Value, ...]) -> None:
+    if operator == "begins_with" and not values[0].keys() & {"S", "B"}:
+        raise Invalid(
+            "value",
+            "Invalid KeyConditionExpression: Incorrect operand type for operator or function; operator or function: "
+            f"begins_with, operand type: {next(iter(values[0]))}",
+        )
+    if operator == "between" and compare(*values) == 1:
+        raise Invalid(
+            "value",
+            "Invalid KeyConditionExpression: The BETWEEN operator requires upper bound to be greater than or equal to "
+            "lower bound",
+        )
 
 
 def _parts(node: Node) -> list[Node]:

@@ -14,11 +14,14 @@ from sluiceway.errors import Invalid
 
 Node = tuple[Any, ...]
 
-_TOKEN = re.compile(r"\s*(?:(#[\w.-]*|:[\w.-]+|[A-Za-z_]\w*|\d+)|(<>|<=|>=|[=<>()\[\].,+-]))")
+# Placeholders are # or : and letters, digits, underscores: a dot or a minus after one is the path's or the sum's.
+_TOKEN = re.compile(r"\s*(?:([#:][A-Za-z0-9_]+|[A-Za-z_][A-Za-z0-9_]*|[0-9]+)|(<>|<=|>=|[=<>()\[\].,+-]))")
 _CHARS_MAX: Final = 4096
 _DEPTH_MAX: Final = 60
 _OPERATORS_MAX: Final = 300
 _COMPARISONS: Final = ("=", "<>", "<", "<=", ">", ">=")
+#: The grammar's own among the reserved words; the others of the Developer Guide's list are let through as names.
+_KEYWORDS: Final = frozenset({"AND", "OR", "NOT", "IN", "BETWEEN", "SET", "REMOVE", "ADD", "DELETE"})
 _FUNCTIONS: Final[Mapping[str, int]] = {
     "attribute_exists": 1,
     "attribute_not_exists": 1,
@@ -212,7 +215,7 @@ class _Parser:
         if token == "size" and self._tokens[self._at + 1 : self._at + 2] == ["("]:
             self._at += 2
             self._count()
-            node = ("size", self._operand())
+            node = ("size", self._value() if self._peek().startswith(":") else self.path())
             self._need(")")
             return node
         return self.path()
@@ -250,6 +253,8 @@ class _Parser:
         elif not (token[0].isalpha() or token[0] == "_"):
             self._at -= 1
             raise self._syntax()
+        elif token.upper() in _KEYWORDS:
+            raise self._wrong(f"Attribute name is a reserved keyword; reserved keyword: {token}")
         return token
 
     # -- updates

@@ -6,7 +6,7 @@ import copy
 from collections.abc import Mapping
 from typing import Any, Final
 
-from sluiceway.core.attribute_values import Item, Value, sorted_set, total
+from sluiceway.core.attribute_values import Item, Value, check_depth, sorted_set, total
 from sluiceway.core.expressions.conditions import Environment
 from sluiceway.core.expressions.parser import Node, Parsed
 from sluiceway.core.expressions.paths import Steps, find, overlapping
@@ -27,15 +27,18 @@ def updated(item: Item, update: Parsed, env: Environment, keys: frozenset[str]) 
     actions = [(node[0], env.steps(node[1]), node[2] if len(node) > 2 else None) for node in update.tree]
     _check_paths([steps for _, steps, _ in actions], keys)
     found = [(kind, steps, _operand(kind, steps, rest, item, env)) for kind, steps, rest in actions]
-    made = copy.deepcopy(item)
-    for kind, steps, value in found:
-        if kind == "set" and value is not None:
+    made = dict(item)
+    for name in {str(steps[0]) for _, steps, _ in actions if len(steps) > 1} & made.keys():
+        made[name] = copy.deepcopy(made[name])
+    # In the order of their indexes, as what is beyond a list's end is appended in it.
+    for _, steps, value in sorted(found, key=lambda action: _order(action[1])):
+        if value is not None:
             _put(made, steps, value)
-        elif kind in ("add", "delete"):
-            _put(made, steps, value) if value is not None else _drop(made, steps)
     # From the end, so that the indexes of what is removed stay what they were.
-    for steps in sorted((s for kind, s, _ in found if kind == "remove"), key=_order, reverse=True):
+    for steps in sorted((s for _, s, value in found if value is None), key=_order, reverse=True):
         _drop(made, steps)
+    for name in {str(steps[0]) for _, steps, _ in actions} & made.keys():
+        check_depth(made[name])
     return made, frozenset(str(steps[0]) for _, steps, _ in actions)
 
 
