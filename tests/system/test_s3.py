@@ -365,6 +365,18 @@ def test_conditions(s3: Any, bucket: str) -> None:
     assert s3.get_object(Bucket=bucket, Key="race")["Body"].read() == str(results[0]).encode()
 
 
+def test_the_host_may_name_the_bucket(server: ServerProcess, s3: Any, bucket: str) -> None:
+    s3.put_object(Bucket=bucket, Key="hosted/a", Body=b"hello")
+    statement = {"Effect": "Allow", "Principal": "*", "Action": "s3:GetObject", "Resource": f"arn:aws:s3:::{bucket}/*"}
+    s3.put_bucket_policy(Bucket=bucket, Policy=json.dumps({"Statement": [statement]}))
+    for host in (
+        f"{bucket}.s3.amazonaws.com",
+        f"{bucket}.s3.us-east-1.amazonaws.com",
+        f"{bucket}.localhost:{server.port}",
+    ):
+        assert plain(server, "GET", "/hosted/a", {"Host": host})[2] == b"hello", host
+
+
 def test_copies(s3: Any, bucket: str) -> None:
     for key, body in (("small ü+%", b"small"), ("large", os.urandom(300_000))):
         s3.put_object(Bucket=bucket, Key=key, Body=body, ContentType="text/x", Metadata={"a": "1"}, Tagging="t=1")
@@ -592,6 +604,35 @@ def test_checksums_of_parts(server: ServerProcess, s3: Any, bucket: str, algorit
     only = {"Parts": [{"PartNumber": 1, "ETag": etag}]}
     refused("PreconditionFailed", s3.complete_multipart_upload, **where, MultipartUpload=only, IfNoneMatch="*")
     s3.abort_multipart_upload(**where)
+
+
+def test_completions_and_abortions_at_once_make_one_object_or_none(server: ServerProcess, s3: Any, bucket: str) -> None:
+    url, arn = open_queue(server, "completions", bucket)
+    rule = {"QueueArn": arn, "Events": ["s3:ObjectCreated:CompleteMultipartUpload"]}
+    s3.put_bucket_notification_configuration(Bucket=bucket, NotificationConfiguration={"QueueConfigurations": [rule]})
+    drain(server, url)
+    before = eventually_still(server)
+    made = []
+    for number in range(10):
+        where = {"Bucket": bucket, "Key": f"k{number}"}
+        where["UploadId"] = s3.create_multipart_upload(**where)["UploadId"]
+        parts = [{"PartNumber": 1, "ETag": s3.upload_part(**where, PartNumber=1, Body=b"x")["ETag"]}]
+
+        def finish(n: int, where: dict[str, str] = where, parts: list[Any] = parts) -> bool:
+            try:
+                if n == 3:
+                    s3.abort_multipart_upload(**where)
+                    return False
+                return bool(s3.complete_multipart_upload(**where, MultipartUpload={"Parts": parts}))
+            except s3.exceptions.NoSuchUpload:
+                return False
+
+        with ThreadPoolExecutor(6) as pool:
+            if any(pool.map(finish, range(6))):
+                made.append(where["Key"])
+    assert [row["Key"] for row in s3.list_objects_v2(Bucket=bucket).get("Contents", [])] == made
+    assert [message["Records"][0]["s3"]["object"]["key"] for message in drain(server, url)] == made
+    eventually(lambda: len(blob_files(server)) == len(before) + len(made))
 
 
 def test_an_aborted_upload_leaves_nothing(server: ServerProcess, s3: Any, bucket: str) -> None:

@@ -436,6 +436,32 @@ def test_a_wrong_signature_is_refused_before_the_body(target: Target) -> None:
     target.s3.delete_object(Bucket=BUCKET, Key="expected")
 
 
+def test_a_refused_body_is_skipped_and_the_connection_goes_on(target: Target) -> None:
+    body = os.urandom(4 * MIB)
+    with Wire(target.server) as wire:
+        path = "/no-such-bucket-here/x"
+        wire.head("PUT", path, target.signer().headers("PUT", path, target.host, "UNSIGNED-PAYLOAD")
+                  | {"content-length": str(len(body))})  # fmt: skip
+        wire.send(body)
+        assert wire.answer("PUT").code == "NoSuchBucket"
+        path = f"/{BUCKET}/there"
+        for _ in range(2):
+            wire.head("GET", path, target.signer().headers("GET", path, target.host))
+            assert wire.answer().body == b"content"
+        both = b""
+        for number in range(2):
+            headers = target.signer().headers("GET", path, target.host)
+            lines = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
+            both += f"GET {path}{'' if number == 0 else 'not'} HTTP/1.1\r\n{lines}\r\n".encode()
+        wire.send(both)
+        received = b""
+        while received.count(b"</Error>") < 1:
+            received += wire.socket.recv(65536)
+        assert received.index(b"content") < received.index(b"SignatureDoesNotMatch"), (
+            "pipelined answers keep their order"
+        )
+
+
 @pytest.mark.parametrize("size", [1000, 8 * MIB])
 def test_an_upload_that_is_cut_off_leaves_nothing(target: Target, size: int) -> None:
     path = f"/{BUCKET}/cut"
