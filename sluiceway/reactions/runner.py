@@ -165,6 +165,7 @@ class Runner:
             return
         free, room = self._free(), self._room()
         if free <= 0:
+            self._more = True  # what this wake-up was for has not been looked at
             return
         context, batch = self._context, max(1, self.armed.reaction.batch_max)
         look = await context.store.view(

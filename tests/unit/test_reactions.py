@@ -331,6 +331,25 @@ async def test_an_ordered_reaction_waits_at_its_failure(bench: Bench) -> None:
     assert sink.tries == [0, 0, 0, 1, 2, 0, 0, 0]
 
 
+@pytest.mark.parametrize("ordered", [True, False])
+async def test_events_that_come_during_a_delivery_follow_it_at_once(bench: Bench, ordered: bool) -> None:
+    open_ = asyncio.Event()
+
+    async def behave(*_: Any) -> None:
+        await open_.wait()
+
+    sink = bench.targets["sink"] = Sink(behave)
+    await bench.start()
+    await bench.react("r", ordered=ordered, concurrency=1)
+    await bench.emit("first")
+    await until(lambda: len(sink.tries) == 1)
+    await bench.emit("second")
+    await bench.emit("third")
+    await asyncio.sleep(0.05)  # the runner has been woken, and could begin nothing
+    open_.set()
+    await until(lambda: sink.got == ["first", "second", "third"])
+
+
 async def test_filtered_events_don_t_shorten_an_ordered_wait(bench: Bench) -> None:
     def behave(*_: Any) -> None:
         raise DeliveryFailed("never")
