@@ -282,6 +282,7 @@ class TableSettings(BaseModel):
     batch_get_max: int = Field(100, description="Keys of one BatchGetItem.")
     batch_bytes_max: int = Field(16 * MiB, description="Bytes that BatchGetItem answers with.")
     transaction_max: int = Field(100, description="Actions of one transaction.")
+    transaction_bytes_max: int = Field(4 * MiB, description="Bytes of the items of one transaction.")
     tags_max: int = Field(50, description="Tags of a table.")
     stream_read_max: int = Field(1000, description="Records of one GetRecords of a table's stream.")
     stream_bytes_max: int = Field(MiB, description="Bytes of records in one GetRecords of a table's stream.")

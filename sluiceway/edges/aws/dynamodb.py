@@ -18,13 +18,15 @@ from sluiceway.core.expressions import (
     project,
 )
 from sluiceway.core.store import Store, Tx, View
+from sluiceway.edges.aws.dynamodb_capacity import READ, WRITE, capacities, consumed
+from sluiceway.edges.aws.dynamodb_selecting import selects_whole
 from sluiceway.edges.aws.dynamodb_tables import TableOperations, table_name
 from sluiceway.edges.aws.operations import Call, ErrorTable, Operation, Output, ServiceEdge
 from sluiceway.errors import Conflict, Invalid, NotFound, PreconditionFailed, Throttled, TooLarge
 from sluiceway.services.access import authorize
 from sluiceway.services.tables import Change, Check, Page, Reading, Table, Tables
 from sluiceway.services.tables import reading as readings
-from sluiceway.services.tables.transactions import run, seen
+from sluiceway.services.tables.transactions import check_apart, run, seen
 
 ERRORS: Final[ErrorTable] = {
     (NotFound, "*"): "ResourceNotFoundException",
@@ -49,6 +51,10 @@ _TRANSACT_ACTIONS: Final = {
 }  # fmt: skip
 
 
+#: A table's name, the item or key, and what to do with it.
+_Action = tuple[str, Item, Callable[[Tx], Any]]
+
+
 def dynamodb_edge(store: Store, tables: Tables, limits: TableSettings) -> ServiceEdge:
     """The service's operations."""
     items, about = _Items(store, tables, limits), TableOperations(store, tables, limits)
@@ -69,7 +75,7 @@ def dynamodb_edge(store: Store, tables: Tables, limits: TableSettings) -> Servic
     }
     table = {name: Operation(handler, items.resource) for name, handler in of_table.items()}
     tags = {"ListTagsOfResource": about.list_tags, "TagResource": about.tag, "UntagResource": about.untag}
-    table |= {name: Operation(handler, lambda call: str(call.params["ResourceArn"])) for name, handler in tags.items()}
+    table |= {name: Operation(handler, items.tagged) for name, handler in tags.items()}
     table["ListTables"] = Operation(about.names, lambda call: call.scope.arn("dynamodb", "table/*"))
     # These touch several tables: each is asked about on its own, by the handler.
     several = {
@@ -103,15 +109,20 @@ class _Items:
         index = call.params.get("IndexName")
         return f"{arn}/index/{index}" if index else arn
 
+    def tagged(self, call: Call) -> str:
+        """The ARN of the table that is meant by a ResourceArn, whatever else stands in it."""
+        return self._tables.arn(table_name(call, "ResourceArn"))
+
     # -- one item
 
     async def put(self, call: Call) -> Output:
         """PutItem"""
         params = _modern(call.params)
+        _check_return(params, "NONE", "ALL_OLD")
         item = checked_item(params["Item"])
         check = self._check(params)
         change = await self._store.commit(self._put, table_name(call), item, check)
-        return _returned(params, change) | _consumed(call, params, item)
+        return _returned(params, change) | consumed(call, params, item)
 
     def _put(self, tx: Tx, name: str, item: Item, check: Check | None) -> Change:
         return self._tables.items.put(tx, self._tables.get(tx, name), item, check)
@@ -123,8 +134,8 @@ class _Items:
         env = Environment(params.get("ExpressionAttributeNames"), None, [projection])
         item = await self._store.view(self._get, table_name(call), checked_item(params["Key"]))
         if item is None:
-            return _consumed(call, params, {})
-        return {"Item": _shown(item, projection, env)} | _consumed(call, params, item)
+            return consumed(call, params, {})
+        return {"Item": _shown(item, projection, env)} | consumed(call, params, item)
 
     def _get(self, view: View, name: str, key: Item) -> Item | None:
         return self._tables.items.get(view, self._tables.get(view, name), key)
@@ -132,10 +143,11 @@ class _Items:
     async def update(self, call: Call) -> Output:
         """UpdateItem"""
         params = _modern(call.params)
+        _check_return(params, "NONE", "ALL_OLD", "ALL_NEW", "UPDATED_OLD", "UPDATED_NEW")
         update, env, check = self._update_of(params)
         key = checked_item(params["Key"])
         change = await self._store.commit(self._update, table_name(call), key, update, env, check)
-        return _returned(params, change) | _consumed(call, params, change.new or {})
+        return _returned(params, change) | consumed(call, params, change.new or {})
 
     def _update(
         self, tx: Tx, name: str, key: Item, update: Parsed | None, env: Environment, check: Check | None
@@ -145,9 +157,10 @@ class _Items:
     async def delete(self, call: Call) -> Output:
         """DeleteItem"""
         params = _modern(call.params)
+        _check_return(params, "NONE", "ALL_OLD")
         key, check = checked_item(params["Key"]), self._check(params)
         change = await self._store.commit(self._delete, table_name(call), key, check)
-        return _returned(params, change) | _consumed(call, params, change.old or {})
+        return _returned(params, change) | consumed(call, params, change.old or {})
 
     def _delete(self, tx: Tx, name: str, key: Item, check: Check | None) -> Change:
         return self._tables.items.delete(tx, self._tables.get(tx, name), key, check)
@@ -164,7 +177,7 @@ class _Items:
             )
         wanted = self._condition(params["KeyConditionExpression"], "KeyConditionExpression")
         page, projection, env = await self._store.view(self._query, table_name(call), params, wanted)
-        return _paged(params, page, projection, env) | _consumed(call, params, {}, page.bytes)
+        return _paged(params, page, projection, env) | consumed(call, params, {}, page.bytes)
 
     def _query(
         self, view: View, name: str, params: dict[str, Any], wanted: Parsed
@@ -181,7 +194,7 @@ class _Items:
         """Scan"""
         params = _modern(call.params)
         page, projection, env = await self._store.view(self._scan, table_name(call), params)
-        return _paged(params, page, projection, env) | _consumed(call, params, {}, page.bytes)
+        return _paged(params, page, projection, env) | consumed(call, params, {}, page.bytes)
 
     def _scan(self, view: View, name: str, params: dict[str, Any]) -> tuple[Page, Parsed | None, Environment]:
         reading, projection, env = self._reading(self._tables.get(view, name), params, None)
@@ -198,11 +211,13 @@ class _Items:
         if index and not index.local and params.get("ConsistentRead"):
             raise Invalid("value", "Consistent reads are not supported on global secondary indexes")
         limit, after = params.get("Limit"), params.get("ExclusiveStartKey")
-        segment, segments = params.get("Segment"), params.get("TotalSegments")
-        if (segment is None) != (segments is None) or (segments is not None and not 0 <= (segment or 0) < segments):
+        if limit is not None and limit < 1:
             raise Invalid(
-                "value", "Segment and TotalSegments must both be given, and Segment must be less than TotalSegments"
+                "value",
+                f"1 validation error detected: Value '{limit}' at 'limit' failed to satisfy constraint: Member must "
+                "have value greater than or equal to 1",
             )
+        segment, segments = _segment(params)
         reading = Reading(
             table=table,
             index=index,
@@ -211,14 +226,15 @@ class _Items:
             backward=params.get("ScanIndexForward") is False,
             filter=passing,
             env=env,
-            segment=segment or 0,
-            segments=segments or 1,
+            segment=segment,
+            segments=segments,
+            whole=selects_whole(table, index, params, projection, env),
         )
         return reading, projection, env
 
     async def batch_get(self, call: Call) -> Output:
         """BatchGetItem"""
-        asked = {_plain(name): (name, one) for name, one in call.params["RequestItems"].items()}
+        asked = {_plain(name): (name, one) for name, one in _once(call.params["RequestItems"])}
         for name in asked:
             self._allow(call, "BatchGetItem", name)
         count = sum(len(one["Keys"]) for _, one in asked.values())
@@ -228,6 +244,7 @@ class _Items:
             )
         responses: dict[str, list[Item]] = {}
         left: dict[str, Any] = {}
+        sizes: list[tuple[str, int]] = []
         room = self._limits.batch_bytes_max
         for name, (given, one) in asked.items():
             projection = self._projection_of(_modern(one))
@@ -237,13 +254,15 @@ class _Items:
             found = await self._store.view(self._get_all, name, keys)
             responses[given] = []
             for number, item in enumerate(found):
-                room -= item_size(item) if item else 0
+                size = item_size(item) if item else 0
+                room -= size
                 if room < 0:
                     left[given] = {**one, "Keys": one["Keys"][number:]}
                     break
+                sizes.append((name, size))
                 if item is not None:
                     responses[given].append(_shown(item, projection, env))
-        return {"Responses": responses, "UnprocessedKeys": left}
+        return {"Responses": responses, "UnprocessedKeys": left} | capacities(call, sizes, READ)
 
     def _get_all(self, view: View, name: str, keys: list[Item]) -> list[Item | None]:
         table = self._tables.get(view, name)
@@ -251,7 +270,7 @@ class _Items:
 
     async def batch_write(self, call: Call) -> Output:
         """BatchWriteItem: here all of it in one transaction, which promises more than is asked."""
-        asked = {_plain(name): writes for name, writes in call.params["RequestItems"].items()}
+        asked = {_plain(name): writes for name, writes in _once(call.params["RequestItems"])}
         for name in asked:
             self._allow(call, "BatchWriteItem", name)
         count = sum(len(writes) for writes in asked.values())
@@ -261,7 +280,7 @@ class _Items:
             )
         work = [(name, _write(one)) for name, writes in asked.items() for one in writes]
         await self._store.commit(self._write_all, work)
-        return {"UnprocessedItems": {}}
+        return {"UnprocessedItems": {}} | capacities(call, [(name, item_size(one[1])) for name, one in work], WRITE)
 
     def _write_all(self, tx: Tx, work: list[tuple[str, tuple[str, Item]]]) -> None:
         seen_keys = set()
@@ -284,15 +303,22 @@ class _Items:
         if not 1 <= len(asked) <= self._limits.transaction_max:
             raise Invalid("value", f"Member must have length less than or equal to {self._limits.transaction_max}")
         actions = [self._action(call, one) for one in asked]
+        if sum(item_size(item) for _, item, _ in actions) > self._limits.transaction_bytes_max:
+            raise TooLarge("transaction", "The items of a transaction are over the limit of 4 MB together.")
         token = call.params.get("ClientRequestToken")
+        if token is not None and not 1 <= len(token) <= 36:
+            raise Invalid("value", "ClientRequestToken must have 1 to 36 characters.")
         await self._store.commit(self._transact, actions, token, asked)
-        return {}
+        return capacities(call, [(name, item_size(item)) for name, item, _ in actions], WRITE, twice=True)
 
-    def _transact(self, tx: Tx, actions: list[Callable[[Tx], Any]], token: str | None, asked: Any) -> None:
+    def _transact(self, tx: Tx, actions: list[_Action], token: str | None, asked: Any) -> None:
         if token is None or not seen(tx, token, asked):
-            run(tx, actions)
+            tables = {name: self._tables.get(tx, name) for name, _, _ in actions}
+            keys = [(tables[name].id, tables[name].keys.parts(item)) for name, item, _ in actions]
+            check_apart([(id_, *parts) for id_, parts in keys if parts is not None])
+            run(tx, [action for _, _, action in actions])
 
-    def _action(self, call: Call, one: dict[str, Any]) -> Callable[[Tx], Any]:
+    def _action(self, call: Call, one: dict[str, Any]) -> _Action:
         if len(one) != 1:
             raise Invalid("value", "TransactItems can only contain one of Check, Put, Update or Delete")
         kind, params = next(iter(one.items()))
@@ -301,17 +327,17 @@ class _Items:
         if kind == "Update":
             update, env, check = self._update_of(params)
             key = checked_item(params["Key"])
-            return lambda tx: self._update(tx, name, key, update, env, check)
+            return name, key, lambda tx: self._update(tx, name, key, update, env, check)
         check = self._check(params)
         if kind == "Put":
             item = checked_item(params["Item"])
-            return lambda tx: self._put(tx, name, item, check)
+            return name, item, lambda tx: self._put(tx, name, item, check)
         key = checked_item(params["Key"])
         if kind == "Delete":
-            return lambda tx: self._delete(tx, name, key, check)
+            return name, key, lambda tx: self._delete(tx, name, key, check)
         if check is None:
             raise Invalid("value", "A ConditionCheck needs a ConditionExpression.")
-        return lambda tx: self._tables.items.require(tx, self._tables.get(tx, name), key, check)
+        return name, key, lambda tx: self._tables.items.require(tx, self._tables.get(tx, name), key, check)
 
     async def transact_get(self, call: Call) -> Output:
         """TransactGetItems: one snapshot."""
@@ -336,7 +362,10 @@ class _Items:
             {} if item is None else {"Item": _shown(item, projection, env)}
             for item, (_, _, projection, env) in zip(found, wanted, strict=True)
         ]
-        return {"Responses": responses}
+        sizes = [(name, item_size(item or {})) for item, (name, _, _, _) in zip(found, wanted, strict=True)]
+        if sum(size for _, size in sizes) > self._limits.transaction_bytes_max:
+            raise TooLarge("transaction", "The items of a transaction are over the limit of 4 MB together.")
+        return {"Responses": responses} | capacities(call, sizes, READ, twice=True)
 
     # -- what requests have in common
 
@@ -379,6 +408,13 @@ def _plain(name: str) -> str:
     return name.partition(":table/")[2].partition("/")[0] if name.startswith("arn:") else name
 
 
+def _once(asked: dict[str, Any]) -> Iterable[tuple[str, Any]]:
+    """Tables and what is asked of them. Raises ``Invalid("value")`` for one given by its name and by its ARN."""
+    if len({_plain(name) for name in asked}) != len(asked):
+        raise Invalid("value", "RequestItems names a table twice, by its name and by its ARN")
+    return asked.items()
+
+
 def _write(one: dict[str, Any]) -> tuple[str, Item]:
     if one.get("PutRequest"):
         return "put", checked_item(one["PutRequest"]["Item"])
@@ -390,6 +426,17 @@ def _write(one: dict[str, Any]) -> tuple[str, Item]:
 def _no_twice(keys: list[Item]) -> None:
     if any(key in keys[:number] for number, key in enumerate(keys)):
         raise Invalid("value", "Provided list of item keys contains duplicates")
+
+
+def _segment(params: dict[str, Any]) -> tuple[int, int]:
+    segment, segments = params.get("Segment"), params.get("TotalSegments")
+    if segment is None and segments is None:
+        return 0, 1
+    if segment is None or segments is None or not 0 <= segment < segments <= 1_000_000:
+        raise Invalid(
+            "value", "Segment and TotalSegments must both be given, and Segment must be less than TotalSegments"
+        )
+    return segment, segments
 
 
 def _no_keys(passing: Parsed, env: Environment, names: tuple[str, ...]) -> None:
@@ -420,6 +467,11 @@ def _paged(params: dict[str, Any], page: Page, projection: Parsed | None, env: E
     return output
 
 
+def _check_return(params: dict[str, Any], *allowed: str) -> None:
+    if params.get("ReturnValues", "NONE") not in allowed:
+        raise Invalid("value", f"ReturnValues can only be {' or '.join(reversed(allowed))}")
+
+
 def _returned(params: dict[str, Any], change: Change) -> dict[str, Any]:
     """ReturnValues."""
     wanted = params.get("ReturnValues") or "NONE"
@@ -429,13 +481,3 @@ def _returned(params: dict[str, Any], change: Change) -> dict[str, Any]:
     if wanted.startswith("UPDATED"):
         source = {name: source[name] for name in change.touched if name in source}
     return {"Attributes": outward_item(source)} if source else {}
-
-
-def _consumed(call: Call, params: dict[str, Any], item: Item, size: int | None = None) -> dict[str, Any]:
-    if params.get("ReturnConsumedCapacity") in (None, "NONE"):
-        return {}
-    unit = 1024 if call.operation in ("PutItem", "UpdateItem", "DeleteItem") else 4096
-    units = max(1, -(-(item_size(item) if size is None else size) // unit))
-    if unit == 4096 and not params.get("ConsistentRead"):
-        return {"ConsumedCapacity": {"TableName": table_name(call), "CapacityUnits": units / 2}}
-    return {"ConsumedCapacity": {"TableName": table_name(call), "CapacityUnits": float(units)}}

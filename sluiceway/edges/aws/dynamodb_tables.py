@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Final
 
 from sluiceway.config import TableSettings
 from sluiceway.core.store import Store, Tx
 from sluiceway.edges.aws.operations import Call, Output
-from sluiceway.errors import Invalid
+from sluiceway.errors import Invalid, Throttled
 from sluiceway.services.tables import Index, KeySchema, Table, Tables
 
 _STATUS = "ACTIVE"
+_NAME = re.compile(r"[A-Za-z0-9_.-]{3,255}")
+_CHANGES: Final = (
+    "BillingMode", "ProvisionedThroughput", "DeletionProtectionEnabled", "TableClass", "StreamSpecification",
+    "GlobalSecondaryIndexUpdates", "SSESpecification", "OnDemandThroughput", "WarmThroughput",
+)  # fmt: skip
 
 
 def table_name(call: Call, member: str = "TableName") -> str:
@@ -47,7 +53,13 @@ class TableOperations:
 
     async def names(self, call: Call) -> Output:
         """ListTables"""
-        limit = call.params.get("Limit") or 100
+        limit = call.params.get("Limit", 100)
+        if not 1 <= limit <= 100:
+            raise Invalid(
+                "value",
+                f"1 validation error detected: Value '{limit}' at 'limit' failed to satisfy constraint: Member must "
+                "have value from 1 to 100",
+            )
         found = await self._store.view(self._tables.names, call.params.get("ExclusiveStartTableName") or "", limit + 1)
         output: dict[str, Any] = {"TableNames": found[:limit]}
         if len(found) > limit:
@@ -61,6 +73,12 @@ class TableOperations:
 
     def _update(self, tx: Tx, name: str, params: dict[str, Any]) -> Table:
         table = self._tables.get(tx, name)
+        if all(params.get(member) is None for member in _CHANGES):
+            raise Invalid(
+                "value",
+                "At least one of ProvisionedThroughput, BillingMode, UpdateStreamEnabled, GlobalSecondaryIndexUpdates or "
+                "SSESpecification or ReplicaUpdates is required",
+            )
         changes: dict[str, Any] = {}
         if params.get("BillingMode"):
             changes["billing"] = params["BillingMode"]
@@ -78,9 +96,12 @@ class TableOperations:
         declared = {one["AttributeName"]: one["AttributeType"] for one in params.get("AttributeDefinitions") or ()}
         for change in params.get("GlobalSecondaryIndexUpdates") or ():
             if change.get("Create"):
+                if sum(not index.local for index in table.indexes) >= self._limits.indexes_max:
+                    raise Throttled("indexes", f"A table has at most {self._limits.indexes_max} global indexes.")
                 types = table.attributes | declared
                 index = _index(change["Create"], types, local=False)
-                table = self._tables.add_index(tx, name, index, declared)
+                used = {key: kind for key, kind in declared.items() if key in index.keys.names()}
+                table = self._tables.add_index(tx, name, index, used)
             elif change.get("Delete"):
                 table = self._tables.remove_index(tx, name, change["Delete"]["IndexName"])
         return table
@@ -277,4 +298,11 @@ def _index(declared: dict[str, Any], types: dict[str, str], local: bool) -> Inde
             f"{kind}, but NonKeyAttributes is {'specified' if included else 'not specified'}",
         )
     throughput = dict(declared.get("ProvisionedThroughput") or {})
-    return Index(declared["IndexName"], _keys(declared["KeySchema"], types), kind, included, local, throughput)
+    name = str(declared["IndexName"])
+    if not _NAME.fullmatch(name):
+        raise Invalid(
+            "value",
+            f"1 validation error detected: Value '{name[:260]}' at 'indexName' failed to satisfy constraint: "
+            "Member must satisfy regular expression pattern: [a-zA-Z0-9_.-]+, with 3 to 255 characters",
+        )
+    return Index(name, _keys(declared["KeySchema"], types), kind, included, local, throughput=throughput)

@@ -22,6 +22,7 @@ ERRORS: Final[ErrorTable] = {
     (Invalid, "*"): "ValidationException",
 }
 _SHARD: Final = "shardId-00000001000000000000-00000001"
+_PIECE: Final = 16  # records read at a time: each may have two images of 400 KB
 _IMAGES: Final = ("Keys", "NewImage", "OldImage")
 
 
@@ -46,9 +47,11 @@ class _Streams:
     async def listed(self, call: Call) -> Output:
         """ListStreams"""
         name, after = call.params.get("TableName"), call.params.get("ExclusiveStartStreamArn") or ""
-        limit = min(call.params.get("Limit") or 100, 100)
+        limit = call.params.get("Limit", 100)
+        if not 1 <= limit <= 100:
+            raise Invalid("value", "Limit must be from 1 to 100.")
         found = await self._store.view(lambda view: list(self._tables.streams(view, name)))
-        arns = [(self._tables.stream_arn(table), table) for table in found]
+        arns = sorted(((self._tables.stream_arn(table), table) for table in found), key=lambda pair: pair[0])
         page = [(arn, table) for arn, table in arns if arn > after][: limit + 1]
         output: dict[str, Any] = {
             "Streams": [
@@ -105,7 +108,10 @@ class _Streams:
         if kind == "LATEST":
             return following
         text = params.get("SequenceNumber") or ""
-        if not text.isdigit() or not 0 <= int(text) - SEQUENCE_START <= following:
+        if (
+            not (text.isascii() and text.isdigit() and len(text) <= 40)
+            or not 0 <= int(text) - SEQUENCE_START <= following
+        ):
             raise Invalid("value", "Invalid SequenceNumber for this shard.")
         offset = int(text) - SEQUENCE_START
         if offset < first:
@@ -117,7 +123,7 @@ class _Streams:
         at = _iterator(call)
         if call.now_ms - at["ms"] > self._limits.iterator_s * 1000:
             raise Invalid("expired", "Iterator expired. The iterator was created too long ago.")
-        limit = call.params.get("Limit") or self._limits.stream_read_max
+        limit = call.params.get("Limit", self._limits.stream_read_max)
         if not 1 <= limit <= self._limits.stream_read_max:
             raise Invalid("value", f"Limit must be from 1 to {self._limits.stream_read_max}.")
         entries, open_, following = await self._store.view(self._read, at["arn"], at["at"], limit)
@@ -130,12 +136,17 @@ class _Streams:
         table = self._tables.stream(view, arn)
         found: list[Entry] = []
         size = 0
-        for entry in view.read(log_of(table.name), max(offset, table.stream_from), limit):
-            size += entry.value["dynamodb"]["SizeBytes"]
-            if found and size > self._limits.stream_bytes_max:
+        following = max(offset, table.stream_from)
+        while len(found) < limit:
+            piece = view.read(log_of(table.name), following, min(limit - len(found), _PIECE))
+            for entry in piece:
+                size += entry.value["dynamodb"]["SizeBytes"]
+                if found and size > self._limits.stream_bytes_max:
+                    return found, bool(table.stream_view), following
+                found.append(entry)
+                following = entry.offset + 1
+            if len(piece) < _PIECE:
                 break
-            found.append(entry)
-        following = found[-1].offset + 1 if found else offset
         return found, bool(table.stream_view), following
 
 
@@ -160,6 +171,9 @@ def _token(arn: str, offset: int, now_ms: int) -> str:
 def _iterator(call: Call) -> dict[str, Any]:
     try:
         made = json.loads(base64.urlsafe_b64decode(call.params["ShardIterator"]))
-        return {"arn": str(made["arn"]), "at": int(made["at"]), "ms": int(made["ms"])}
-    except (ValueError, KeyError, TypeError):
+        at, ms = int(made["at"]), int(made["ms"])
+        if not 0 <= at < 2**62:
+            raise ValueError
+        return {"arn": str(made["arn"]), "at": at, "ms": ms}
+    except (ValueError, KeyError, TypeError, OverflowError):
         raise Invalid("value", "Invalid ShardIterator") from None

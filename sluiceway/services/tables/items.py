@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from sluiceway.config import TableSettings
-from sluiceway.core.attribute_values import Item, check_size, item_size
+from sluiceway.core.attribute_values import Item, check_size, item_size, outward_item
 from sluiceway.core.expressions import Environment, Parsed, holds, updated
 from sluiceway.core.identity import Scope
 from sluiceway.core.store import Tx, View
@@ -135,13 +135,16 @@ class Items:
         """Now and then forget what is older than a day, a bounded piece at a time."""
         if offset % self._limits.trim_every:
             return
-        bounds = tx.bounds(log)
+        first = tx.bounds(log).first
         oldest = tx.now_ms - self._limits.stream_kept_h * 3_600_000
-        aged = [
-            entry.offset for entry in tx.read(log, bounds.first, self._limits.trim_every * 4) if entry.time_ms < oldest
-        ]
-        if aged:
-            tx.trim(log, aged[-1] + 1)
+        piece = self._limits.trim_every * 4
+        while piece:
+            # Times never decrease along a log, so the last of a piece speaks for all of it.
+            last = tx.read(log, first + piece - 1, 1)
+            if last and last[0].time_ms < oldest:
+                tx.trim(log, first + piece)
+                return
+            piece //= 2
 
 
 def stream_arn(scope: Scope, table: Table) -> str:
@@ -164,10 +167,10 @@ def index_key(table: Table, index: Index, item: Item | None) -> tuple[Any, ...] 
     parts = index.keys.parts(item) if item is not None else None
     if parts is None or item is None:
         return None
-    return (table.id, index.name, *parts, *table.key_of(item)[1:])
+    return (table.id, index.place, *parts, *table.key_of(item)[1:])
 
 
 def _require(check: Check | None, item: Item | None) -> None:
     if check is not None and not holds(check.condition.tree, item or {}, check.env):
-        shown = {"Item": item} if check.show and item is not None else {}
+        shown = {"Item": outward_item(item)} if check.show and item is not None else {}
         raise PreconditionFailed("condition", "The conditional request failed", **shown)

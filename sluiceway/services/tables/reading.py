@@ -10,17 +10,20 @@ from typing import Any, Final
 from sluiceway.core.attribute_values import Item, item_size, key_part
 from sluiceway.core.expressions import Environment, KeyCondition, Parsed, holds
 from sluiceway.core.keys import pack, text_after
-from sluiceway.core.store import View
+from sluiceway.core.store import Key, View
 from sluiceway.errors import Invalid
 from sluiceway.services.tables.items import index_key
 from sluiceway.services.tables.values import INDEX_ITEMS, ITEMS, LAST, Index, Table
 
 PAGE_BYTES: Final = 1024 * 1024
+#: Bytes of other segments' items that one page of a parallel scan passes over; then it ends early.
+SKIPPED_BYTES: Final = 16 * PAGE_BYTES
 
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """What to read. ``after`` is an ExclusiveStartKey; ``segment`` of ``segments`` for a parallel scan."""
+    """What to read. ``after`` is an ExclusiveStartKey; ``segment`` of ``segments`` for a parallel scan; ``whole``
+    fetches the table's items for what a local index finds."""
 
     table: Table
     index: Index | None = None
@@ -31,6 +34,7 @@ class Reading:
     env: Environment | None = None
     segment: int = 0
     segments: int = 1
+    whole: bool = False
 
 
 @dataclass(slots=True)
@@ -64,7 +68,7 @@ def scan(view: View, reading: Reading) -> Page:
 
 
 def _prefix(reading: Reading) -> tuple[Any, ...]:
-    return (reading.table.id, reading.index.name) if reading.index else (reading.table.id,)
+    return (reading.table.id, reading.index.place) if reading.index else (reading.table.id,)
 
 
 def _range(prefix: tuple[Any, ...], condition: KeyCondition) -> tuple[Any, Any]:
@@ -106,11 +110,10 @@ def _read(view: View, reading: Reading, prefix: tuple[Any, ...], start: Any, end
     rows = view.scan(
         INDEX_ITEMS if reading.index else ITEMS, prefix=prefix, start=start, end=end, reverse=reading.backward
     )
-    return _page(reading, (item for key, item in rows if _in_segment(reading, key)))
+    return _page(view, reading, rows)
 
 
 def _sortable(key: tuple[Any, ...]) -> bytes:
-
     return pack(key)
 
 
@@ -122,17 +125,23 @@ def _in_segment(reading: Reading, key: tuple[Any, ...]) -> bool:
     return zlib.crc32(data) % reading.segments == reading.segment
 
 
-def _page(reading: Reading, rows: Iterator[Item]) -> Page:
+def _page(view: View, reading: Reading, rows: Iterator[tuple[Key, Item]]) -> Page:
     page = Page()
     passes = _filter(reading)
     latest: Item | None = None
-    for item in rows:
-        if latest is not None and (page.scanned == reading.limit or page.bytes >= PAGE_BYTES):
+    skipped = 0
+    for key, row in rows:
+        full = page.scanned == reading.limit or page.bytes >= PAGE_BYTES or skipped >= SKIPPED_BYTES
+        if latest is not None and full:
             page.last = _continuation(reading, latest)
             break
+        latest, size = row, item_size(row)
+        if not _in_segment(reading, key):
+            skipped += size
+            continue
+        item = _fetched(view, reading, key) if reading.whole else row
         page.scanned += 1
-        page.bytes += item_size(item)
-        latest = item
+        page.bytes += size
         if passes(item):
             page.items.append(item)
     else:
@@ -140,6 +149,13 @@ def _page(reading: Reading, rows: Iterator[Item]) -> Page:
         if latest is not None and page.scanned == reading.limit:
             page.last = _continuation(reading, latest)
     return page
+
+
+def _fetched(view: View, reading: Reading, key: Key) -> Item:
+    """The table's item that an index row stands for; both change in one transaction."""
+    item: Item | None = view.get(ITEMS, (reading.table.id, *key[-len(reading.table.keys.names()) :]))
+    assert item is not None
+    return item
 
 
 def _filter(reading: Reading) -> Callable[[Item], bool]:
@@ -164,7 +180,7 @@ def _place(reading: Reading) -> tuple[Any, ...] | None:
     expected = dict(reading.table.keys.typed())
     if reading.index:
         expected |= dict(reading.index.keys.typed())
-    if after.keys() != expected.keys() or any(kind not in after[name] for name, kind in expected.items()):
+    if after.keys() != expected.keys() or not all(after[name].get(kind) for name, kind in expected.items()):
         raise Invalid(
             "value", "The provided starting key is invalid: The provided key element does not match the schema"
         )

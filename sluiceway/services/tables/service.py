@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import secrets
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any, Final
 
@@ -93,11 +94,15 @@ class Tables:
         tx.on_commit(SWEEP)
         return table
 
+    def unswept(self, view: View) -> bool:
+        """Whether there are rows of removed tables and indexes."""
+        return any(True for _ in view.scan(REMOVED, limit=1))
+
     def sweep(self, tx: Tx) -> bool:
-        """Remove some rows of removed tables; whether there may be more."""
+        """Remove some rows of removed tables and indexes; whether there may be more."""
         for key, _ in tx.scan(REMOVED, limit=1):
-            for rows in (ITEMS, INDEX_ITEMS):
-                found = [row for row, _ in tx.scan(rows, prefix=(key[0],), limit=self.limits.sweep_max)]
+            for rows in (ITEMS, INDEX_ITEMS) if len(key) == 1 else (INDEX_ITEMS,):
+                found = [row for row, _ in tx.scan(rows, prefix=key, limit=self.limits.sweep_max)]
                 for row in found:
                     tx.delete(rows, row)
                 if found:
@@ -135,6 +140,9 @@ class Tables:
         table = self.get(tx, name)
         if any(index.name == other.name for other in table.indexes):
             raise Invalid("value", f"Attempting to create an index which already exists: {index.name}")
+        if any(table.attributes.get(key, kind) != kind for key, kind in attributes.items()):
+            raise Invalid("value", "One or more parameter values were invalid: An attribute is defined in two types.")
+        index = replace(index, id=secrets.token_hex(4))
         changed = table.with_(indexes=(*table.indexes, index), attributes=table.attributes | attributes)
         for number, (_, item) in enumerate(tx.scan(ITEMS, prefix=(table.id,))):
             if number >= self.limits.backfill_max:
@@ -147,14 +155,16 @@ class Tables:
         return self._save(tx, changed)
 
     def remove_index(self, tx: Tx, name: str, index_name: str) -> Table:
-        """Raises ``NotFound("index")``."""
+        """Remove an index; its rows follow in small steps. Raises ``NotFound("index")``."""
         table = self.get(tx, name)
         kept = tuple(index for index in table.indexes if index.name != index_name)
         if len(kept) == len(table.indexes):
             raise NotFound("index", f"Requested resource not found: Index: {index_name} not found")
-        for key, _ in list(tx.scan(INDEX_ITEMS, prefix=(table.id, index_name), limit=self.limits.backfill_max)):
-            tx.delete(INDEX_ITEMS, key)
-        return self._save(tx, table.with_(indexes=kept))
+        tx.put(REMOVED, (table.id, table.index(index_name).place), {"name": name, "index": index_name})
+        tx.on_commit(SWEEP)
+        used = {*table.keys.names(), *(key for index in kept for key in index.keys.names())}
+        attributes = {key: kind for key, kind in table.attributes.items() if key in used}
+        return self._save(tx, table.with_(indexes=kept, attributes=attributes))
 
     # -- change streams
 

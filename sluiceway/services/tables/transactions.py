@@ -8,7 +8,7 @@ import json
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
-from sluiceway.core.store import Tx
+from sluiceway.core.store import Key, Tx
 from sluiceway.errors import Conflict, DomainError, Invalid, PreconditionFailed, TooLarge
 
 TOKENS: Final = "transaction_tokens"
@@ -33,6 +33,12 @@ def run(tx: Tx, actions: Sequence[Action]) -> None:
         codes = ", ".join(reason["Code"] for reason in reasons)
         text = f"Transaction cancelled, please refer cancellation reasons for specific reasons [{codes}]"
         raise PreconditionFailed("transaction", text, CancellationReasons=reasons)
+
+
+def check_apart(places: Sequence[Key]) -> None:
+    """Raises ``Invalid("value")`` if two actions are about the same item."""
+    if len(set(places)) != len(places):
+        raise Invalid("value", "Transaction request cannot include multiple operations on one item")
 
 
 def _reason(error: DomainError) -> dict[str, Any]:

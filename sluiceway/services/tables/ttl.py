@@ -8,7 +8,7 @@ import logging
 from sluiceway.core.attribute_values import Item
 from sluiceway.core.store import Store, View
 from sluiceway.core.wakeups import Wakeups
-from sluiceway.errors import Unavailable
+from sluiceway.errors import Throttled, Unavailable
 from sluiceway.services.tables.service import SWEEP, Tables, is_expired
 from sluiceway.services.tables.values import ITEMS, TABLES, Table
 
@@ -28,15 +28,19 @@ class TtlSweeper:
         while True:
             woken = self._wakeups.expect(SWEEP)
             try:
-                more = True
-                while more:
-                    more = await self._store.commit(self._tables.sweep)
-                for name in await self._store.view(_with_ttl):
-                    await self._expire(name)
-            except Unavailable as error:
-                log.warning("expired items stay for now: %s", error.message)
-            await asyncio.wait([woken], timeout=self._tables.limits.ttl_sweep_s)
-            woken.cancel()
+                await self._sweep()
+                await asyncio.wait([woken], timeout=self._tables.limits.ttl_sweep_s)
+            finally:
+                woken.cancel()
+
+    async def _sweep(self) -> None:
+        try:
+            while await self._store.view(self._tables.unswept):
+                await self._store.commit(self._tables.sweep)
+            for name in await self._store.view(_with_ttl):
+                await self._expire(name)
+        except (Throttled, Unavailable) as error:
+            log.warning("expired items stay for now: %s", error.message)
 
     async def _expire(self, name: str) -> None:
         after: tuple[str | int | bytes, ...] | None = None

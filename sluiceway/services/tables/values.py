@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Final
 
-from sluiceway.core.attribute_values import Item, Value, key_part
+from sluiceway.core.attribute_values import Item, Value, key_part, size_of
 from sluiceway.core.store import Part
 from sluiceway.errors import Invalid
 
@@ -15,9 +15,10 @@ ITEMS: Final = "items"
 INDEX_ITEMS: Final = "index_items"
 #: Sorts after every part that follows a key.
 LAST: Final = 2**63 - 1
-#: Marks a table whose rows are being removed: (table id,).
+#: Marks rows that are being removed: of a table (table id,), of an index (table id, index's place).
 REMOVED: Final = "removed_tables"
 _BYTES_MAX: Final = (2048, 1024)  # of a partition key, of a sort key
+_NAMES: Final[Mapping[str, str]] = {"S": "string", "B": "binary"}
 
 
 def log_of(table: str) -> str:
@@ -45,22 +46,37 @@ class KeySchema:
             yield self.sort, self.sort_type
 
     def parts(self, item: Item) -> tuple[Part, ...] | None:
-        """The item's key for the store; None if the item lacks one of its attributes."""
-        values = [item.get(name) for name in self.names()]
-        return None if None in values else tuple(key_part(value) for value in values if value is not None)
+        """The item's key for the store; None if the item lacks one of its attributes, or has it in another type."""
+        made: list[Part] = []
+        for name, kind in self.typed():
+            value = item.get(name)
+            if value is None or not value.get(kind):
+                return None
+            made.append(key_part(value))
+        return tuple(made)
 
 
 @dataclass(frozen=True, slots=True)
 class Index:
     """``projection`` is ALL, KEYS_ONLY or INCLUDE (then with ``included``). A ``local`` one has the table's
-    partition key."""
+    partition key. ``id`` is given to one that is added later, so that it never finds rows of a removed one."""
 
     name: str
     keys: KeySchema
     projection: str
     included: tuple[str, ...] = ()
     local: bool = False
+    id: str = ""
     throughput: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def place(self) -> str:
+        """The part of the store's keys that its rows have in common; names have no slash."""
+        return f"{self.name}/{self.id}" if self.id else self.name
+
+    def projects(self, name: str, table_keys: KeySchema) -> bool:
+        """Whether the attribute is in the index."""
+        return self.projection == "ALL" or name in (*self.keys.names(), *table_keys.names(), *self.included)
 
     def projected(self, item: Item, table_keys: KeySchema) -> Item:
         """What the index holds of ``item``."""
@@ -146,9 +162,10 @@ def check_item_keys(table: Table, item: Item) -> None:
                 raise Invalid(
                     "value",
                     "One or more parameter values are not valid. A value specified for a secondary index key is not "
-                    "supported. The AttributeValue for a key attribute cannot contain an empty string value. "
+                    f"supported. The AttributeValue for a key attribute cannot contain an empty {_NAMES[kind]} value. "
                     f"IndexName: {index.name}, IndexKey: {name}",
                 )
+        _check_bytes(index.keys, item)
 
 
 def check_key(table: Table, key: Item) -> None:
@@ -156,7 +173,7 @@ def check_key(table: Table, key: Item) -> None:
     if key.keys() != set(table.keys.names()) or any(kind not in key[name] for name, kind in table.keys.typed()):
         raise Invalid("value", "The provided key element does not match the schema")
     for name, kind in table.keys.typed():
-        _check_empty(name, key[name][kind])
+        _check_empty(name, kind, key[name][kind])
     _check_bytes(table.keys, key)
 
 
@@ -167,29 +184,22 @@ def _check_type(name: str, kind: str, value: Value) -> None:
             f"One or more parameter values were invalid: Type mismatch for key {name} expected: {kind} "
             f"actual: {next(iter(value))}",
         )
-    _check_empty(name, value[kind])
+    _check_empty(name, kind, value[kind])
 
 
-def _check_empty(name: str, content: Any) -> None:
+def _check_empty(name: str, kind: str, content: Any) -> None:
     if content == "":
         raise Invalid(
             "value",
             "One or more parameter values are not valid. The AttributeValue for a key attribute cannot contain an "
-            f"empty string value. Key: {name}",
+            f"empty {_NAMES[kind]} value. Key: {name}",
         )
 
 
 def _check_bytes(keys: KeySchema, item: Item) -> None:
     for name, limit in zip(keys.names(), _BYTES_MAX, strict=False):
-        part = key_part(item[name])
-        size = (
-            len(part.encode("utf-8", "surrogatepass"))
-            if isinstance(part, str)
-            else len(part)
-            if isinstance(part, bytes)
-            else 8
-        )
-        if size > limit:
+        value = item.get(name)
+        if value is not None and "N" not in value and size_of(value) > limit:
             what = "hashkey" if limit == _BYTES_MAX[0] else "rangekey"
             raise Invalid(
                 "value",
