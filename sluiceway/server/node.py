@@ -6,6 +6,7 @@ import asyncio
 import logging
 import os
 import sys
+import time
 from collections.abc import Callable, Coroutine
 from typing import Any
 
@@ -35,6 +36,7 @@ from sluiceway.services.tables import TtlSweeper
 log = logging.getLogger(__name__)
 
 _RESTART_S = 1.0
+_LEAST_S = 0.1  # that each part gets to stop in, however late it is
 _ISSUER_PARAMETER = "/sluiceway/issuer"
 
 
@@ -95,11 +97,17 @@ class Node:
 
     async def stop(self, grace_s: float) -> None:
         """Finish what is under way within ``grace_s`` seconds, and close the store."""
-        await self.edges.sockets.stop(grace_s)
-        await self.poller.stop(grace_s)
-        await self.dispatcher.stop(grace_s)
+        ends = time.monotonic() + grace_s
+
+        def left_s() -> float:
+            return max(_LEAST_S, ends - time.monotonic())
+
+        await self.edges.sockets.stop(left_s())
+        await self.poller.stop(left_s())
+        await self.dispatcher.stop(left_s())
         await self.edges.apis.close()
-        await self.pool.stop(grace_s)
+        self.edges.search.close()
+        await self.pool.stop(left_s())
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
