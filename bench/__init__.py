@@ -1,0 +1,1 @@
+"""What an operation costs, beside calibrations of the same run: ``python -m bench``."""

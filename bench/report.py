@@ -1,0 +1,151 @@
+"""Percentiles, and the tables that are printed and kept."""
+
+from __future__ import annotations
+
+import platform
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final
+
+from bench.load import Run
+
+if TYPE_CHECKING:
+    from bench.calibrate import Machine
+
+HEAD: Final[Sequence[str]] = (
+    "operation", "p50 ms", "p95 ms", "per s at 16", "CPU ms/op", "CPU / echo",
+    "moto p50 ms", "moto p95 ms", "moto per s", "moto CPU ms/op", "p50 / moto", "CPU / moto",
+)  # fmt: skip
+
+
+@dataclass
+class Row:
+    """A case's runs: one connection (``one``), many (``many``), and the same against moto and against the echo."""
+
+    name: str
+    one: Run
+    many: Run | None = None
+    moto_one: Run | None = None
+    moto_many: Run | None = None
+    echo: Run | None = None
+    size: int = 0
+
+
+@dataclass
+class Report:
+    rows: list[Row] = field(default_factory=list)
+    echoes: list[Row] = field(default_factory=list)
+    machine: Machine | None = None
+    quick: bool = False
+    seconds: float = 0.0
+    cpu: str = ""
+
+
+def percentile(values: Sequence[float], at: int) -> float:
+    """The nearest-rank percentile, in milliseconds for seconds."""
+    ordered = sorted(values)
+    return 1000 * ordered[min(len(ordered) - 1, (len(ordered) * at) // 100)] if ordered else 0.0
+
+
+def _number(value: float) -> str:
+    return f"{value:.0f}" if value >= 100 else f"{value:.1f}" if value >= 10 else f"{value:.2f}"
+
+
+def _speed(row: Row, run: Run | None) -> str:
+    if run is None or not run.operations:
+        return ""
+    speed = f" ({_number(run.per_s * row.size / 1e6)} MB/s)" if row.size else ""
+    return _number(run.per_s) + speed
+
+
+def _ratio(ours: float, theirs: float) -> str:
+    return _number(ours / theirs) if ours and theirs else ""
+
+
+def _latency(run: Run | None) -> list[str]:
+    return [_number(percentile(run.latencies, at)) if run else "" for at in (50, 95)]
+
+
+def _cpu(run: Run | None) -> float:
+    return run.cpu_ms if run else 0.0
+
+
+def _cells(row: Row) -> list[str]:
+    cpu, moto = _cpu(row.many), _cpu(row.moto_many)
+    medians = [percentile(run.latencies, 50) if run else 0.0 for run in (row.one, row.moto_one)]
+    return [
+        row.name, *_latency(row.one), _speed(row, row.many), _number(cpu) if cpu else "",
+        _ratio(cpu, _cpu(row.echo)), *_latency(row.moto_one), _speed(row, row.moto_many),
+        _number(moto) if moto else "", _ratio(*medians), _ratio(cpu, moto),
+    ]  # fmt: skip
+
+
+def _table(head: Sequence[str], rows: list[list[str]]) -> str:
+    widths = [max(len(line[n]) for line in [list(head), *rows]) for n in range(len(head))]
+
+    def line(cells: Sequence[str]) -> str:
+        padded = [cells[0].ljust(widths[0]), *(c.rjust(w) for c, w in zip(cells[1:], widths[1:], strict=True))]
+        return f"| {' | '.join(padded)} |"
+
+    rule = "|".join(["", "-" * (widths[0] + 2), *("-" * (width + 1) + ":" for width in widths[1:]), ""])
+    return "\n".join([line(head), rule, *map(line, rows)])
+
+
+def tables(report: Report) -> str:
+    """Both tables: what this machine can do, and what the operations cost."""
+    parts = []
+    if machine := report.machine:
+        pairs = [
+            (f"4 KiB write + fdatasync ({machine.filesystem})", machine.fsync_ms),
+            ("spawn of `python -c pass`", machine.spawn_ms),
+        ]
+        rows = [[name, _number(p50), _number(p95), "", ""] for name, (p50, p95) in pairs]
+        rows += [[f"{name}, one thread", "", "", f"{_number(speed)} MB/s", ""]
+                 for name, speed in (("MD5", machine.md5_mb_s), ("SHA-256", machine.sha256_mb_s))]  # fmt: skip
+        rows += [_cells(row)[:5] for row in report.echoes]
+        parts.append(_table(["calibration", *HEAD[1:5]], rows))
+    parts.append(_table(HEAD, [_cells(row) for row in report.rows]))
+    return "\n\n".join(parts)
+
+
+def document(report: Report) -> str:
+    """The page that is kept: tables, and how to read them."""
+    kind = "`python -m bench --quick`" if report.quick else "`make bench`"
+    return f"""# Benchmarks
+
+Written by `python -m bench --write docs/benchmarks.md`; don't edit. Measured by {kind} on {time.strftime("%Y-%m-%d")}
+in {report.seconds:.0f} s: {report.cpu}, {platform.system()} {platform.release()}, Python {platform.python_version()}.
+
+Everything runs on one machine, at the same time as whatever else runs there. Compare ratios, not milliseconds: each
+row stands beside calibrations and beside moto_server of the same run.
+
+{tables(report)}
+
+## What is measured
+
+- **Client.** Raw sockets, one keep-alive connection (`bench/wire.py`). Requests are signed beforehand by botocore's
+  Signature Version 4 with the payload's hash, so the client's cost is a `send` and a `recv`; the server checks every
+  signature. A delete from a queue is signed when its handle is known, outside of any latency.
+- **p50, p95**: one request after the other on one connection. **per s at 16**: sixteen connections at once from a
+  process of their own (uvloop). **CPU ms/op**: user and system time of the server process during that (proc(5)); for
+  the warm invoke also that of the functions' processes. The loads share the machine's {report.cpu.split(",")[0]} with
+  the server.
+- **Calibrations.** `echo` is the least that an ASGI application does on uvicorn (httptools, uvloop), asked by the same
+  client: 1 KiB there and back; 1 MiB in and 2 bytes out; 10 MiB out. *CPU / echo* divides by the echo that moves as
+  many bytes. The `fdatasync` loop writes to the folder that holds the server's data.
+- **moto_server** ({_moto_version()}) keeps everything in memory, syncs nothing and checks no signature; Sluiceway
+  answers once a write is on the disk. Its function runtime needs Docker, so it has no number for invokes.
+- **SNS publish**: a long poll waits at the queue before the publish. *acknowledged* ends with the publish's answer,
+  *received* with the poll's. At 16 connections each one publishes, receives a message and deletes it, and the CPU is
+  that of all three.
+- **SQS** is the sum of three requests. **PutRecords** sends 100 records of 100 bytes in each request.
+- **Upload acknowledged to WebSocket**: bucket, topic, Python function, `post_to_connection` by boto3, the client's
+  socket. It starts with the answer to a PUT of 1 KiB and ends when the client has the message.
+"""
+
+
+def _moto_version() -> str:
+    from importlib.metadata import version
+
+    return version("moto")

@@ -1,0 +1,95 @@
+"""The servers side by side: Sluiceway, moto_server and a bare echo, each a process of its own."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from bench.wire import Target
+
+START_S = 30.0
+SECRET_PREFIXES = ("AWS_", "SLUICEWAY_")
+
+
+def _environment(folder: Path) -> dict[str, str]:
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(SECRET_PREFIXES)}
+    return kept | {"XDG_RUNTIME_DIR": str(folder), "PYTHONUNBUFFERED": "1"}
+
+
+@contextmanager
+def _process(command: list[str], folder: Path, name: str) -> Iterator[tuple[subprocess.Popen[bytes], Path]]:
+    log = folder / f"{name}.log"
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            [sys.executable, *command], stdout=output, stderr=subprocess.STDOUT, env=_environment(folder)
+        )
+    try:
+        yield process, log
+    finally:
+        process.terminate()
+        try:
+            process.wait(20)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+def _wait(process: subprocess.Popen[bytes], log: Path, port: int) -> int:
+    """Until the process listens; ``port`` 0 is found in what it prints."""
+    ends = time.monotonic() + START_S
+    while time.monotonic() < ends and process.poll() is None:
+        match = re.search(r"^Sluiceway is at http\S+:(\d+), ", log.read_text(), re.M)
+        found = port or (int(match[1]) if match else 0)
+        if found:
+            try:
+                socket.create_connection(("127.0.0.1", found), 1).close()
+            except OSError:
+                pass
+            else:
+                return found
+        time.sleep(0.05)
+    raise RuntimeError(f"{process.args!r} did not start:\n{log.read_text()[-3000:]}")
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@contextmanager
+def sluiceway(folder: Path, profile: Path | None = None) -> Iterator[Target]:
+    """A server with an empty data folder; with ``profile``, cProfile's numbers of its main thread go there."""
+    data = folder / "data"
+    under = ["-m", "cProfile", "-o", str(profile)] if profile else []
+    command = [*under, "-m", "sluiceway", "up", "--data", str(data), "--port", "0"]
+    with _process(command, folder, "sluiceway") as (process, log):
+        port = _wait(process, log, 0)
+        row = json.loads((data / "root-key.json").read_text())
+        yield Target("sluiceway", port, process.pid, (row["access_key_id"], row["secret_access_key"]))
+
+
+@contextmanager
+def moto(folder: Path) -> Iterator[Target]:
+    """moto_server: in memory, checks no signature."""
+    port = _free_port()
+    with _process(["-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)], folder, "moto") as (process, log):
+        yield Target("moto", _wait(process, log, port), process.pid)
+
+
+@contextmanager
+def echo(folder: Path) -> Iterator[Target]:
+    """The least that a Python server can do with the same HTTP stack."""
+    port = _free_port()
+    command = ["-m", "uvicorn", "bench.echo:application", "--host", "127.0.0.1", "--port", str(port), "--http",
+               "httptools", "--loop", "uvloop", "--no-access-log", "--log-level", "warning"]  # fmt: skip
+    with _process(command, folder, "echo") as (process, log):
+        yield Target("echo", _wait(process, log, port), process.pid)
