@@ -135,16 +135,17 @@ class Items:
         """Now and then forget what is older than a day, a bounded piece at a time."""
         if offset % self._limits.trim_every:
             return
-        first = tx.bounds(log).first
+        first = kept = tx.bounds(log).first
         oldest = tx.now_ms - self._limits.stream_kept_h * 3_600_000
         piece = self._limits.trim_every * 4
         while piece:
             # Times never decrease along a log, so the last of a piece speaks for all of it.
-            last = tx.read(log, first + piece - 1, 1)
+            last = tx.read(log, kept + piece - 1, 1)
             if last and last[0].time_ms < oldest:
-                tx.trim(log, first + piece)
-                return
+                kept += piece
             piece //= 2
+        if kept > first:
+            tx.trim(log, kept)
 
 
 def stream_arn(scope: Scope, table: Table) -> str:
