@@ -390,6 +390,11 @@ class FunctionSettings(BaseModel):
     policy_bytes_max: int = Field(20 * KiB, description="Bytes of a function's resource policy.")
     tags_max: int = Field(50, description="Tags of a function.")
     page_max: int = Field(50, description="Functions on one page of a list.")
+    sandbox: Literal["auto", "required", "off"] = Field(
+        "auto",
+        description="Whether workers are kept from all files but their own, the server's keys above all (Linux: "
+        "Landlock and a /tmp of their own): as far as the system can, only if it can, or not.",
+    )
     workers_max: int = Field(32, description="Worker processes at the same time; each takes 30 to 200 MiB.")
     waiting_max: int = Field(256, description="Invocations that wait for a free worker; more are throttled.")
     waiting_s: float = Field(10.0, description="Seconds that an invocation waits for a worker before 429.")

@@ -123,7 +123,8 @@ class Node:
     def _make_pool(self, hosts: Callable[[], dict[str, Any] | None]) -> FunctionPool:
         s = self.services
         folder = s.place.data / "functions"
-        around = Surroundings(s.scope, s.place.url, hosts, sys.executable, os.getpid(), folder / "cache")
+        (folder / "cache").mkdir(parents=True, exist_ok=True)
+        around = Surroundings(s.scope, s.place.url, hosts, sys.executable, os.getpid(), s.place.data, folder / "cache")
         credentials = s.accounts.assume_role
         return FunctionPool(
             s.store, s.blobs, s.functions, s.logs, credentials, s.settings.functions, folder, around, s.wakeups

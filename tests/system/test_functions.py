@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import base64
+import contextlib
+import ctypes
 import io
 import json
-import subprocess
+import sys
 import threading
 import time
 import zipfile
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -29,9 +32,20 @@ def handler(event, context):
     if what == "fail": raise ValueError("no luck")
     if what == "sleep": time.sleep(event["seconds"])
     if what == "child":
-        child = subprocess.Popen(["sleep", "60"])
-        open(event["file"], "w").write(str(child.pid))
+        subprocess.Popen(["sleep", event["mark"]])
         time.sleep(60)
+    if what == "look":
+        found = {}
+        for path in event["paths"]:
+            try: found[path] = open(path, "rb").read(20).decode("latin-1")
+            except OSError as error: found[path] = type(error).__name__
+        return found
+    if what == "listed": return sorted(os.listdir(event["folder"]))
+    if what == "write": open(event["path"], "w").write("x"); return os.listdir("/tmp")
+    if what == "signal":
+        try: os.kill(event["pid"], 0)
+        except OSError as error: return type(error).__name__
+        return "sent"
     if what == "memory": data = bytearray(event["mb"] * 1024 * 1024); time.sleep(3)
     if what == "exit": os._exit(7)
     if what == "big": return "x" * event["bytes"]
@@ -123,16 +137,51 @@ def test_a_handler_that_fails_says_why(server: ServerProcess, python: str) -> No
     assert error is None
 
 
-def test_a_timeout_kills_the_worker_with_its_children(server: ServerProcess, python: str, tmp_path: Any) -> None:
+def test_a_timeout_kills_the_worker_with_its_children(server: ServerProcess, python: str) -> None:
     server.client("lambda").update_function_configuration(FunctionName=python, Timeout=1)
+    mark = f"{time.time():.6f}"  # seconds that no other sleep has
     try:
-        file = tmp_path / "pid"
-        document, error, _ = invoke(server, python, do="child", file=str(file))
+        document, error, _ = invoke(server, python, do="child", mark=mark)
         assert error == "Unhandled" and "Task timed out after 1.00 seconds" in document["errorMessage"]
-        pid = int(file.read_text())
-        eventually(lambda: subprocess.run(["kill", "-0", str(pid)], capture_output=True).returncode != 0, 5)
+        eventually(lambda: not running(mark), 5)
     finally:
         server.client("lambda").update_function_configuration(FunctionName=python, Timeout=10)
+
+
+def running(mark: str) -> bool:
+    for file in Path("/proc").glob("[0-9]*/cmdline"):
+        with contextlib.suppress(OSError):
+            if f"sleep\0{mark}\0".encode() in file.read_bytes():
+                return True
+    return False
+
+
+def confined() -> bool:
+    """Whether this kernel has Landlock (syscall 444 asks for its version)."""
+    return sys.platform == "linux" and ctypes.CDLL(None).syscall(444, None, ctypes.c_size_t(0), 1) >= 1
+
+
+@pytest.mark.skipif(not confined(), reason="this kernel has no Landlock: functions are not confined here")
+def test_a_function_reaches_no_file_but_its_own(server: ServerProcess, python: str) -> None:
+    secret = [str(server.data / name) for name in ("root-key.json", "master-key", "store.db", "tls/server.key")]
+    assert Path(secret[0]).exists() and Path(secret[2]).exists()
+    found, error, _ = invoke(server, python, do="look", paths=[*secret, "/etc/hostname", "/usr/bin/env"])
+    assert error is None
+    assert all(found[path] in ("PermissionError", "FileNotFoundError") for path in secret), found
+    assert "Error" not in found["/usr/bin/env"]
+    listed, error, _ = invoke(server, python, do="listed", folder=str(server.data))
+    assert error == "Unhandled" or set(listed) <= {"functions", "tls"}  # the folders on the way to its own
+    written, error, _ = invoke(server, python, do="write", path="/tmp/notes.txt")
+    assert error is None and "notes.txt" in written and not Path("/tmp/notes.txt").exists()
+    invoke(server, python, do="write", path=str(server.data / "planted"))
+    assert not (server.data / "planted").exists()
+
+
+@pytest.mark.skipif(not confined(), reason="this kernel has no Landlock: functions are not confined here")
+def test_a_function_cannot_signal_the_server(server: ServerProcess, python: str) -> None:
+    assert server.process is not None
+    answer, error, _ = invoke(server, python, do="signal", pid=server.process.pid)
+    assert error is None and answer in ("PermissionError", "ProcessLookupError")
 
 
 def test_memory_exits_and_large_answers_are_bounded(server: ServerProcess, python: str) -> None:

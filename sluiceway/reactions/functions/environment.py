@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -45,6 +46,7 @@ class Surroundings:
     hosts: Callable[[], dict[str, Any] | None]
     python: str
     parent: int
+    data: Path
     cache: Path
 
 
@@ -58,7 +60,7 @@ def environment_of(
         "LANG": "en_US.UTF-8",
         "TZ": ":UTC",
         "HOME": str(own),
-        "TMPDIR": str(own),
+        "TMPDIR": str(own / "tmp"),
         "PYTHONPYCACHEPREFIX": str(around.cache),
         "NODE_PATH": str(task / "node_modules"),
         "AWS_REGION": scope.region,
@@ -105,7 +107,40 @@ def _host_variables(around: Surroundings, given: dict[str, str]) -> dict[str, st
 AWS_CONFIG: Final = "[default]\ns3 =\n  addressing_style = path\n  signature_version = s3v4\n"
 
 
-def plan_of(function: Function, around: Surroundings, task: Path, limits: FunctionSettings) -> dict[str, Any]:
+#: What every program may need to read; what is not on the machine is left out.
+_SYSTEM: Final = (
+    "/usr",
+    "/bin",
+    "/sbin",
+    "/lib",
+    "/lib32",
+    "/lib64",
+    "/etc",
+    "/opt",
+    "/proc",
+    "/sys",
+    "/run",
+    "/nix/store",
+)
+
+
+def _sandbox(around: Surroundings, task: Path, own: Path, node: str | None) -> dict[str, Any]:
+    """What ``sandbox.py`` is told. The server's data folder is not in it, but for what is the function's."""
+    hosts = around.hosts()
+    read = [*_SYSTEM, sys.prefix, sys.base_prefix, str(_HERE), str(task)]
+    read += [str(Path(node).resolve().parents[1])] if node else []
+    read += [hosts["ca"], hosts["bundle"]] if hosts else []
+    return {
+        "read": read,
+        "write": ["/dev", str(own), str(around.cache)],
+        "tmp": str(own / "tmp"),
+        "data": str(around.data),
+    }
+
+
+def plan_of(
+    function: Function, around: Surroundings, task: Path, own: Path, limits: FunctionSettings
+) -> dict[str, Any]:
     """What ``launch.py`` is told. Raises ``Unavailable("runtime")`` if the machine has no such runtime."""
     memory = function.settings.memory_mb * _MiB
     caps = {
@@ -113,8 +148,16 @@ def plan_of(function: Function, around: Surroundings, task: Path, limits: Functi
         "RLIMIT_NOFILE": limits.files_max,
         "RLIMIT_FSIZE": limits.temporary_bytes_max,
     }
-    plan: dict[str, Any] = {"parent": around.parent, "limits": caps, "task": str(task)}
     runtime = function.settings.runtime
+    node = shutil.which("node", path=program_path()) if runtime.startswith("nodejs") else None
+    confined = sys.platform == "linux" and limits.sandbox != "off"
+    plan: dict[str, Any] = {
+        "parent": around.parent,
+        "limits": caps,
+        "task": str(task),
+        "sandbox": _sandbox(around, task, own, node) if confined else None,
+        "required": limits.sandbox == "required",
+    }
     if runtime.startswith("python"):
         # What the pool's look at resident memory could miss: one huge allocation between two looks.
         caps["RLIMIT_DATA"] = 2 * memory + 512 * _MiB
@@ -122,7 +165,6 @@ def plan_of(function: Function, around: Surroundings, task: Path, limits: Functi
         ports = {"80": hosts["http"], "443": hosts["https"]} if hosts else {}
         return plan | {"python": function.settings.handler, "ports": ports}
     if runtime.startswith("nodejs"):
-        node = shutil.which("node", path=program_path())
         if node is None:
             raise Unavailable("runtime", "Node.js is not installed on the server: put `node` in its PATH.")
         old_space = max(64, int(function.settings.memory_mb * 0.9))

@@ -1,14 +1,14 @@
 """Runs in a Python worker before the handler is loaded: AWS's host names lead to this server.
 
-For code that hard-wires them; SDKs read AWS_ENDPOINT_URL. ``launch.py`` puts the ports into ``PORTS``
-({80: HTTP port, 443: HTTPS port}).
+For code that hard-wires them; SDKs read AWS_ENDPOINT_URL.
 """
 
 import socket
 from typing import Any
 
 
-def _install(ports: dict[int, int]) -> None:
+def install(ports: dict[int, int]) -> None:
+    """``ports`` is {80: HTTP port, 443: HTTPS port} of this server on 127.0.0.1."""
     plain = socket.getaddrinfo
 
     def getaddrinfo(host: Any, port: Any, *rest: Any, **named: Any) -> Any:
@@ -20,6 +20,3 @@ def _install(ports: dict[int, int]) -> None:
         return plain(host, port, *rest, **named)
 
     socket.getaddrinfo = getaddrinfo
-
-
-_install(globals().get("PORTS", {}))

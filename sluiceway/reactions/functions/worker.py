@@ -65,7 +65,7 @@ class Worker:
 
     async def start(self, keys: Keys, around: Surroundings, task: Path) -> None:
         """Start the process; it becomes ready by asking for its first invocation. Raises ``Unavailable``."""
-        plan = plan_of(self.function, around, task, self._limits)
+        plan = plan_of(self.function, around, task, self._folder, self._limits)
         await asyncio.to_thread(_prepare, self._folder)
         loop = asyncio.get_running_loop()
         body_max = self._limits.payload_bytes_max
@@ -243,7 +243,7 @@ class Worker:
 
 
 def _prepare(folder: Path) -> None:
-    folder.mkdir(parents=True)
+    (folder / "tmp").mkdir(parents=True)
     (folder / "aws-config").write_text(AWS_CONFIG)
 
 
