@@ -34,6 +34,14 @@ class HttpSettings(BaseModel):
         16 * MiB + 64 * KiB,
         description="Bytes of a body that is parsed whole (DynamoDB's BatchWriteItem is 16 MB); objects stream.",
     )
+    unsigned_body_bytes_max: int = Field(
+        8 * MiB,
+        description="The same for who doesn't say who they are: messages to open queues (1 MiB, six times that escaped).",
+    )
+    bodies_bytes_max: int = Field(
+        256 * MiB, description="Bytes of all bodies held whole at the same time; more are told to come again."
+    )
+    body_s: float = Field(300.0, description="Seconds for a body that is held whole to arrive (16 MiB at 0.5 Mbit/s).")
     body_idle_s: float = Field(60.0, description="Seconds without a byte of an announced body before giving up.")
     stall_s: float = Field(
         300.0, description="Seconds without a reader taking 48 KiB of an answer before giving up on it (160 B/s)."

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import re
 import time
 from collections.abc import Awaitable, Callable
 from typing import Any, Protocol
@@ -15,10 +16,12 @@ import orjson
 
 from sluiceway.config import HttpSettings
 from sluiceway.core.clock import new_id
-from sluiceway.edges.http import Body, ClientGone, Handler, Headers, Receive, Request, Response
-from sluiceway.errors import DomainError, TooLarge, Unavailable
+from sluiceway.edges.http import Body, ClientGone, Handler, Headers, Receive, Request, Response, Room
+from sluiceway.errors import DomainError, Throttled, TooLarge, Unavailable
 
 log = logging.getLogger(__name__)
+
+_LENGTH = re.compile(r"[0-9]{1,18}\Z")
 
 Scope = dict[str, Any]
 Send = Callable[[dict[str, Any]], Awaitable[None]]
@@ -40,6 +43,7 @@ class Application:
         self._sockets = sockets
         self._limits = limits
         self._observer = observer
+        self._room = Room(limits.bodies_bytes_max)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """The ASGI 3 entry point."""
@@ -52,29 +56,46 @@ class Application:
         began = time.perf_counter()
         request = self._request(scope, receive)
         try:
+            response = await self._respond(request)
+            status = await _send(send, request, response) if response is not None else 0
+        finally:
+            request.body.release()
+        if response is not None:
+            seconds = time.perf_counter() - began
+            self._observer.observe(request.scratch.get("service", "other"), status, seconds)
+
+    async def _respond(self, request: Request) -> Response | None:
+        """The answer; None if nobody waits for it."""
+        try:
             if len(request.raw_query) > self._limits.query_bytes_max:
                 raise TooLarge("query", "The request's query string is too long.")
-            response = await self._route(request)
+            return await self._route(request)
         except ClientGone:
-            return
+            return None
         except asyncio.CancelledError:
             raise
         except DomainError as error:
-            response = _plain_error(request, error)
+            return _plain_error(request, error)
         except Exception:
             log.exception("request %s failed", request.request_id)
-            response = _answer(500, "InternalError", "Something failed in the server; its log says what.", request)
-        status = await _send(send, request, response)
-        self._observer.observe(request.scratch.get("service", "other"), status, time.perf_counter() - began)
+            return _answer(500, "InternalError", "Something failed in the server; its log says what.", request)
 
     def _request(self, scope: Scope, receive: Receive) -> Request:
         client = scope.get("client")
+        headers = Headers((n.decode("latin-1"), v.decode("latin-1")) for n, v in scope["headers"])
+        length = headers.get("content-length")
         return Request(
             method=scope["method"],
             raw_path=scope["raw_path"],
             raw_query=scope["query_string"],
-            headers=Headers((n.decode("latin-1"), v.decode("latin-1")) for n, v in scope["headers"]),
-            body=Body(receive, self._limits.body_idle_s),
+            headers=headers,
+            body=Body(
+                receive,
+                self._limits.body_idle_s,
+                int(length) if _LENGTH.match(length) else None,
+                self._room,
+                self._limits.body_s,
+            ),
             scheme=scope["scheme"],
             client=client[0] if client else "",
             request_id=new_id(),
@@ -114,7 +135,7 @@ async def _send(send: Send, request: Request, response: Response) -> int:
 
 def _plain_error(request: Request, error: DomainError) -> Response:
     """What escaped an edge's own error table, as JSON."""
-    status = 413 if isinstance(error, TooLarge) else 503 if isinstance(error, Unavailable) else 400
+    status = 413 if isinstance(error, TooLarge) else 503 if isinstance(error, Throttled | Unavailable) else 400
     return _answer(status, type(error).__name__, error.message, request)
 
 

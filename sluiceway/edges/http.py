@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import unquote_to_bytes
 
-from sluiceway.errors import Invalid, TooLarge
+from sluiceway.errors import Invalid, Throttled, TooLarge
 
 Receive = Callable[[], Awaitable[dict[str, Any]]]
 
@@ -50,15 +50,44 @@ class ClientGone(Exception):
     """The client closed the connection before its request was complete."""
 
 
+class Room:
+    """Memory for the bodies that are held whole, of all requests together. One for a listener."""
+
+    def __init__(self, size_bytes: int) -> None:
+        self._left = size_bytes
+
+    def take(self, size: int) -> None:
+        """Raises ``Throttled("bodies")`` when there is no room."""
+        if size > self._left:
+            raise Throttled("bodies", "Too many large requests are under way. Try again in a moment.")
+        self._left -= size
+
+    def give(self, size: int) -> None:
+        """What was taken."""
+        self._left += size
+
+
 class Body:
     """The request's body as a stream. Reading it sends ``100 Continue`` where the client expects it.
 
-    ``begun`` is whether that has happened.
+    ``begun`` is whether that has happened. ``announced`` is the length that the client gave. A body that is read whole
+    takes place in ``room`` until ``release``, and may take ``whole_s`` seconds.
     """
 
-    def __init__(self, receive: Receive, idle_s: float) -> None:
+    def __init__(
+        self,
+        receive: Receive,
+        idle_s: float,
+        announced: int | None = None,
+        room: Room | None = None,
+        whole_s: float | None = None,
+    ) -> None:
         self._receive = receive
         self._idle_s = idle_s
+        self._announced = announced
+        self._room = room
+        self._whole_s = whole_s
+        self._taken = 0
         self.begun = False
         self.done = False
 
@@ -72,7 +101,7 @@ class Body:
             try:
                 message = await asyncio.wait_for(self._receive(), self._idle_s)
             except TimeoutError:
-                raise Invalid("request_timeout", "The request's body did not arrive within the time allowed.") from None
+                raise _late() from None
             if message["type"] == "http.disconnect":
                 raise ClientGone
             self.done = not message.get("more_body", False)
@@ -86,15 +115,41 @@ class Body:
             continue
 
     async def read(self, limit_bytes: int) -> bytes:
-        """The whole body. Raises ``TooLarge("request")`` as soon as it passes ``limit_bytes``."""
+        """The whole body. Raises ``TooLarge("request")`` as soon as it is known to pass ``limit_bytes``."""
+        if self._announced is not None and self._announced > limit_bytes:
+            raise _over(limit_bytes)
         parts: list[bytes] = []
         size = 0
-        async for chunk in self.chunks():
-            size += len(chunk)
-            if size > limit_bytes:
-                raise TooLarge("request", f"The request's body is over the limit of {limit_bytes} bytes.")
-            parts.append(chunk)
+        try:
+            async with asyncio.timeout(self._whole_s):
+                async for chunk in self.chunks():
+                    size += len(chunk)
+                    if size > limit_bytes:
+                        raise _over(limit_bytes)
+                    self._take(len(chunk))
+                    parts.append(chunk)
+        except TimeoutError:
+            raise _late() from None
         return parts[0] if len(parts) == 1 else b"".join(parts)
+
+    def _take(self, size: int) -> None:
+        if self._room is not None:
+            self._room.take(size)
+            self._taken += size
+
+    def release(self) -> None:
+        """Give its room back, once nothing refers to it any more."""
+        if self._room is not None:
+            self._room.give(self._taken)
+            self._taken = 0
+
+
+def _over(limit_bytes: int) -> TooLarge:
+    return TooLarge("request", f"The request's body is over the limit of {limit_bytes} bytes.")
+
+
+def _late() -> Invalid:
+    return Invalid("request_timeout", "The request's body did not arrive within the time allowed.")
 
 
 @dataclass(slots=True)

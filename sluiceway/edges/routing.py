@@ -53,6 +53,15 @@ OPEN_ACTIONS: Final[Mapping[bytes, str]] = {
     b"Action=Unsubscribe": "sns",
 }
 
+#: Paths of the REST services, which an unsigned request is told apart by: no bucket is called like them.
+OPEN_PATHS: Final[Mapping[bytes, str]] = {
+    b"/2015-01-01/es/": "es",
+    b"/2015-01-01/domain": "es",
+    b"/2015-03-31/functions": "lambda",
+    b"/2015-03-31/event-source-mappings": "lambda",
+    b"/v2/": "apigatewayv2",
+}
+
 _SCOPE = re.compile(r"Credential=[^/]*/\d*/[^/]*/([a-z0-9-]+)/")
 _QUERY_SCOPE = re.compile(rb"X-Amz-Credential=[^&]*?(?:%2F|/)\d{8}(?:%2F|/)[^&/%]*(?:%2F|/)([a-z0-9-]+)(?:%2F|/)")
 _AWS_HOST = re.compile(r"(?:^|\.)([a-z0-9-]+)\.[a-z0-9-]+\.amazonaws\.com(?::\d+)?$")
@@ -143,6 +152,9 @@ def _rest(request: Request) -> str:
     host = _AWS_HOST.search(request.host)
     if host and host[1] in SCOPES:
         return SCOPES[host[1]]
+    for prefix, service in OPEN_PATHS.items():
+        if request.raw_path.startswith(prefix):
+            return service
     for action, service in OPEN_ACTIONS.items():
         if action in request.raw_query:
             return service

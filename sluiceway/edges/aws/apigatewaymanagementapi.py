@@ -83,7 +83,7 @@ class _Management:
 
     async def post(self, call: Call) -> Output:
         """PostToConnection"""
-        data: bytes = call.params["Data"]
+        data: bytes = call.params.get("Data", b"")
         if len(data) > self._limits.message_bytes_max:
             raise TooLarge("message", f"A message has up to {self._limits.message_bytes_max} bytes.")
         self._sockets.post(*_named(call), data)

@@ -200,6 +200,8 @@ class _Kinesis:
     async def put(self, call: Call) -> Output:
         """PutRecord"""
         params, name = call.params, self._name(call)
+        if "PartitionKey" not in params:
+            raise Invalid("partition_key", "PartitionKey must be provided.")
         put = await self._store.commit(
             self._streams.put, name, params["Data"], params["PartitionKey"], params.get("ExplicitHashKey")
         )

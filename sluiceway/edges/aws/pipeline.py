@@ -15,6 +15,7 @@ from sluiceway.config import HttpSettings
 from sluiceway.core.clock import Clock
 from sluiceway.core.identity import ANONYMOUS, Principal, Scope
 from sluiceway.edges.aws.codecs import Codecs, ServiceCodec, WireResponse
+from sluiceway.edges.aws.inprocess import OWN_PRINCIPAL
 from sluiceway.edges.aws.operations import Call, Operation, ServiceEdge
 from sluiceway.edges.http import ClientGone, Request, Response
 from sluiceway.edges.sigv4 import SignatureVerifier
@@ -82,17 +83,16 @@ class AwsPipeline:
         codec = self._codecs.codec_for(self._edge.name)
         name: str | None = None
         try:
-            body = await request.body.read(self._limits.body_bytes_max)
+            body = await request.body.read(self._body_limit(request))
             principal = self._authenticate(request, body)
             path = self._path_of(request.raw_path).decode("latin-1")
             query = request.query()
-            match = codec.match(request.method, path, query, request.headers, body)
-            name = match.name
+            name = _name_of(codec, request, path, query, body, principal)
             operation = self._edge.operations.get(name)
             if operation is None:
                 raise NotImplementedYet("operation", f"{self._edge.name} has no operation {name} here yet.")
             if principal is ANONYMOUS and not operation.public and operation.policy is None:
-                raise Unauthenticated("missing", "Request is missing Authentication Token")
+                raise _anonymous()
             params = codec.parse(name, request.method, path, query, request.headers, body)
             call = self._call(request, name, params, principal)
             await self._allow(call, operation)
@@ -107,6 +107,14 @@ class AwsPipeline:
             message = "The server could not finish the request; its log says why."
             wire = codec.serialize_error(name, "InternalFailure", message, request.request_id, status=500)
             return _response(wire)
+
+    def _body_limit(self, request: Request) -> int:
+        claims = (
+            request.headers.get("authorization")
+            or b"X-Amz-Signature=" in request.raw_query
+            or OWN_PRINCIPAL in request.scratch
+        )
+        return self._limits.body_bytes_max if claims else self._limits.unsigned_body_bytes_max
 
     def _authenticate(self, request: Request, body: bytes) -> Principal:
         return self._verifier.verify(request, None, hashlib.sha256(body).hexdigest()).principal
@@ -146,6 +154,22 @@ class AwsPipeline:
             if code is not None:
                 return code, None
         return _common_code(error, self._edge.name)
+
+
+def _name_of(
+    codec: ServiceCodec, request: Request, path: str, query: list[tuple[str, str]], body: bytes, principal: Principal
+) -> str:
+    """The operation. Who is not known is not told which ones there are; an unsigned form may be for any service."""
+    try:
+        return codec.match(request.method, path, query, request.headers, body).name
+    except NotFound:
+        if principal is ANONYMOUS:
+            raise _anonymous() from None
+        raise
+
+
+def _anonymous() -> Unauthenticated:
+    return Unauthenticated("missing", "Request is missing Authentication Token")
 
 
 def conditions_of(request: Request, principal: Principal, now_ms: int) -> dict[str, list[str]]:

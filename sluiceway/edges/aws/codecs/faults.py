@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
 from botocore.model import ServiceModel, StructureShape
 
@@ -11,6 +11,22 @@ from sluiceway.edges.aws.codecs import jsons, xmls
 from sluiceway.edges.aws.codecs.operation import WireResponse
 
 _DEFAULT_STATUS = 400
+
+_SQS = "AWS.SimpleQueueService."
+#: What a shape was called in the query protocol that its service spoke before. botocore's newer models leave it out,
+#: and programs compare it (SQS API reference, "Errors" of each action).
+_OLD_CODES: Final[Mapping[str, str]] = {
+    "BatchEntryIdsNotDistinct": _SQS + "BatchEntryIdsNotDistinct",
+    "BatchRequestTooLong": _SQS + "BatchRequestTooLong",
+    "EmptyBatchRequest": _SQS + "EmptyBatchRequest",
+    "InvalidBatchEntryId": _SQS + "InvalidBatchEntryId",
+    "MessageNotInflight": _SQS + "MessageNotInflight",
+    "QueueDeletedRecently": _SQS + "QueueDeletedRecently",
+    "QueueDoesNotExist": _SQS + "NonExistentQueue",
+    "QueueNameExists": "QueueAlreadyExists",
+    "TooManyEntriesInBatchRequest": _SQS + "TooManyEntriesInBatchRequest",
+    "UnsupportedOperation": _SQS + "UnsupportedOperation",
+}
 
 
 class Faults:
@@ -58,7 +74,7 @@ class Faults:
                 body.setdefault("Type", "User" if status < 500 else "Service")
         body[key] = message
         if "awsQueryCompatible" in self._model.metadata:
-            old = trait.get("code", code)
+            old = trait.get("code") or _OLD_CODES.get(code, code)
             headers.append(("x-amzn-query-error", f"{old};{'Sender' if status < 500 else 'Receiver'}"))
         return WireResponse(status, headers, jsons.dumps(body))
 

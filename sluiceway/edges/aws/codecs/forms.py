@@ -16,6 +16,7 @@ from sluiceway.edges.aws.codecs.jsons import missing
 from sluiceway.edges.aws.codecs.scalars import wrong
 
 DEPTH_MAX: Final = 40  # dots in a parameter's name
+BRANCHES_MAX: Final = 50_000  # parts of all names; each takes about 300 bytes
 
 
 @dataclass(slots=True)
@@ -27,8 +28,12 @@ class Branch:
 
     def numbered(self) -> list[Branch]:
         """Children named 1, 2, 3, ... in their order."""
-        found = [(int(name), child) for name, child in self.children.items() if name.isdigit() and len(name) < 10]
+        found = [(int(name), child) for name, child in self.children.items() if _is_number(name)]
         return [child for _, child in sorted(found, key=lambda item: item[0])]
+
+
+def _is_number(name: str) -> bool:
+    return name.isascii() and name.isdigit() and len(name) < 10
 
 
 Reader = Callable[[Branch], Any]
@@ -36,11 +41,14 @@ Reader = Callable[[Branch], Any]
 
 def tree(pairs: Iterable[tuple[str, str]]) -> Branch:
     """All parameters by their names' parts."""
-    root = Branch()
+    root, size = Branch(), 0
     for name, value in pairs:
         parts = name.split(".")
+        size += len(parts)
         if len(parts) > DEPTH_MAX:
             raise wrong("A parameter's name is nested too deeply.")
+        if size > BRANCHES_MAX:
+            raise wrong("The request has too many parameters.")
         branch = root
         for part in parts:
             branch = branch.children.setdefault(part, Branch())

@@ -16,6 +16,7 @@ from sluiceway.edges.aws.codecs.routes import route_of
 from sluiceway.edges.aws.codecs.scalars import wrong
 from sluiceway.errors import NotImplementedYet
 
+FIELDS_MAX: Final = 10_000  # parameters of a form; a batch of SNS or a stack's parameters take some hundred
 S3_NAMESPACE: Final = "http://s3.amazonaws.com/doc/2006-03-01/"
 #: Roots of S3's documents that are not in its model (S3 API reference, each "Response Syntax").
 S3_ROOTS: Final = {
@@ -127,7 +128,7 @@ class QueryOperation:
 def form(body: bytes) -> list[tuple[str, str]]:
     """A form's parameters in order."""
     try:
-        return parse_qsl(body.decode("utf-8"), keep_blank_values=True, max_num_fields=100_000)
+        return parse_qsl(body.decode("utf-8"), keep_blank_values=True, max_num_fields=FIELDS_MAX)
     except ValueError:
         raise wrong("The request's form is malformed.") from None
 
