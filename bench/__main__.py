@@ -7,14 +7,14 @@ import os
 import sys
 import tempfile
 import time
-from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import Executor, ProcessPoolExecutor
 from contextlib import ExitStack
+from itertools import repeat
 from multiprocessing import get_context
 from pathlib import Path
 
 from bench import calibrate, load, server
-from bench.case import Case, Maker
+from bench.case import Case, Made, Maker
 from bench.cases import BASELINES, CASES, sockets
 from bench.cases.queues import Publish
 from bench.cpu import settle
@@ -26,70 +26,90 @@ UPLOADS, QUICK_UPLOADS = 50, 10
 
 
 class Bench:
-    """Measures cases one after the other; ``clients`` is the process that asks on many connections."""
+    """Measures cases one after the other, each in rounds: here and there by turns, so that both have the same weather."""
 
-    def __init__(self, clients: ProcessPoolExecutor, seconds: float, say: Callable[[str], None]) -> None:
-        self._clients, self._seconds, self._say = clients, seconds, say
+    def __init__(self, folder: Path, clients: Executor, seconds: float, rounds: int) -> None:
+        self._folder, self._clients = folder, clients
+        self._seconds, self._rounds = seconds / rounds, rounds
 
-    def both(self, target: Target, case: Case) -> tuple[Run, Run]:
-        """A case on one connection, then on many."""
-        self._say(f"{case.name} on {target.name}")
-        made = case.prepare(target)
+    def echoes(self, target: Target) -> list[Row]:
+        """The baselines once."""
+        rows = []
+        for case in BASELINES:
+            one, many = self._run(target, case, case.prepare(target))
+            rows.append(Row(case.name, one[0], many, size=case.size))
+        return rows
+
+    def rows(self, case: Case, target: Target, other: Target) -> list[Row]:
+        """The rows of a case: two for a publish, one for all others."""
+        made, theirs = case.prepare(target), case.prepare(other) if case.moto else {}
+        sync: list[float] = []
+        ours: list[tuple[list[Run], Run]] = []
+        others: list[tuple[list[Run], Run]] = []
+        for _ in range(self._rounds):
+            if case.moto:
+                others.append(self._run(other, case, theirs))
+            sync += calibrate.fsync(self._folder, 0.1)
+            ours.append(self._run(target, case, made))
+            sync += calibrate.fsync(self._folder, 0.1)
+        (ones, many), (other_ones, other_many) = _sum(ours), _sum(others)
+        rows = [Row(name, one, moto_one=two, sync=sync)
+                for name, one, two in zip(case.rows, ones, other_ones or repeat(None), strict=False)]  # fmt: skip
+        last = rows[-1]
+        last.many, last.moto_many, last.size = many, other_many, case.size
+        return rows
+
+    def _run(self, target: Target, case: Case, made: Made) -> tuple[list[Run], Run]:
+        """On one connection (a run for each of the case's rows), then on many."""
         make = Maker(case, target, made)
         settle(target.pid)
-        one = load.sequential(target, make, self._seconds, case.warm, case.tree)
+        if isinstance(case, Publish):
+            ones = [*case.waiting(target, made, self._seconds)]
+        else:
+            ones = [load.sequential(target, make, self._seconds, case.warm, case.tree)]
         settle(target.pid)
         given = (target, make, self._seconds, case.connections, case.tree)
-        return one, self._clients.submit(load.concurrent, *given).result()
-
-    def publish(self, target: Target, other: Target, case: Publish) -> list[Row]:
-        """Two rows: until the acknowledgement, and until the message is received."""
-        runs = []
-        for one in (target, other):
-            self._say(f"{case.name} on {one.name}")
-            made = case.prepare(one)
-            settle(one.pid)
-            acknowledged, received = case.waiting(one, made, self._seconds)
-            given = (one, Maker(case, one, made), self._seconds, case.connections, case.tree)
-            runs.append((acknowledged, received, self._clients.submit(load.concurrent, *given).result()))
-        (acknowledged, received, many), (moto_acknowledged, moto_received, moto_many) = runs
-        return [
-            Row("SNS publish, acknowledged", acknowledged, moto_one=moto_acknowledged),
-            Row(case.name, received, many, moto_received, moto_many),
-        ]
+        return ones, self._clients.submit(load.concurrent, *given).result()
 
 
-def measure(folder: Path, arguments: argparse.Namespace, say: Callable[[str], None]) -> Report:
+def _sum(rounds: list[tuple[list[Run], Run]]) -> tuple[list[Run], Run | None]:
+    if not rounds:
+        return [], None
+    ones = [sum(runs, Run()) for runs in zip(*(ones for ones, _ in rounds), strict=True)]
+    return ones, sum((many for _, many in rounds), Run())
+
+
+def measure(folder: Path, arguments: argparse.Namespace) -> Report:
     """All that was asked for, in ``folder``."""
     quick, began = arguments.quick, time.monotonic()
-    seconds = 0.35 if quick else 2.0
-    report = Report(quick=quick, cpu=processor())
-    cases = [case for case in CASES if arguments.only.lower() in case.name.lower()]
+    report = Report(quick=quick, rounds="one round" if quick else "two rounds", cpu=processor())
     with ExitStack() as stack:
         clients = stack.enter_context(ProcessPoolExecutor(1, get_context("spawn")))
-        bench = Bench(clients, seconds, say)
-        echo = stack.enter_context(server.echo(folder))
-        moto = stack.enter_context(server.moto(folder))
-        target = stack.enter_context(server.sluiceway(folder, arguments.profile))
+        ready = clients.submit(load.Run)
+        starting = [stack.enter_context(one(folder)) for one in (server.echo, server.moto)]
+        starting.append(stack.enter_context(server.sluiceway(folder, arguments.profile)))
+        echo, moto, target = (started() for started in starting)
+        ready.result()
         say("calibrations")
-        report.machine = calibrate.measure(folder, seconds)
-        for case in BASELINES:
-            one, many = bench.both(echo, case)
-            report.echoes.append(Row(case.name, one, many, size=case.size))
-        bases = {row.name: row.many for row in report.echoes}
-        for case in cases:
-            if isinstance(case, Publish):
-                report.rows += bench.publish(target, moto, case)
-            else:
-                theirs = bench.both(moto, case) if case.moto else (None, None)
-                ours = bench.both(target, case)
-                report.rows.append(Row(case.name, *ours, *theirs, size=case.size))
-            report.rows[-1].echo = bases[case.base]
+        report.machine = calibrate.measure(folder, 0.3 if quick else 2.0)
+        bench = Bench(folder, clients, 0.25 if quick else 2.0, 1 if quick else 2)
+        report.echoes = bench.echoes(echo)
+        for case in (case for case in CASES if arguments.only.lower() in case.name.lower()):
+            say(case.name)
+            rows = bench.rows(case, target, moto)
+            rows[-1].echo = next(row for row in report.echoes if row.name == case.base)
+            report.rows += rows
         if arguments.only.lower() in sockets.NAME.lower():
             say(sockets.NAME)
             made = sockets.prepare(target)
             settle(target.pid)
-            report.rows.append(Row(sockets.NAME, sockets.measure(target, made, QUICK_UPLOADS if quick else UPLOADS)))
+            sync = calibrate.fsync(folder, 0.1)
+            run = sockets.measure(target, made, QUICK_UPLOADS if quick else UPLOADS)
+            report.rows.append(Row(sockets.NAME, run, sync=sync + calibrate.fsync(folder, 0.1)))
+        if not quick:
+            say("calibrations again")
+            for row, again in zip(report.echoes, bench.echoes(echo), strict=True):
+                row.add(again)
     report.seconds = time.monotonic() - began
     return report
 
@@ -101,7 +121,7 @@ def processor() -> str:
     return f"{os.cpu_count()} cores, {kind}"
 
 
-def _say(text: str) -> None:
+def say(text: str) -> None:
     print(f"{time.strftime('%H:%M:%S')} {text}", file=sys.stderr, flush=True)
 
 
@@ -114,7 +134,7 @@ def main() -> None:
     parser.add_argument("--profile", type=Path, metavar="FILE", help="run the server under cProfile, numbers to FILE")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="sluiceway-bench-", dir=arguments.folder) as made:
-        report = measure(Path(made), arguments, _say)
+        report = measure(Path(made), arguments)
     print(tables(report))
     print(f"\n{report.seconds:.0f} s in all")
     if arguments.write:

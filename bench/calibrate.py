@@ -25,7 +25,7 @@ class Machine:
 def measure(folder: Path, seconds: float) -> Machine:
     """All calibrations, about ``seconds`` each."""
     return Machine(
-        _percentiles(_fsync(folder, seconds)),
+        _percentiles(fsync(folder, seconds)),
         _digest("md5", seconds / 2),
         _digest("sha256", seconds / 2),
         _percentiles(_spawn(seconds)),
@@ -37,12 +37,15 @@ def _percentiles(latencies: list[float]) -> tuple[float, float]:
     return percentile(latencies, 50), percentile(latencies, 95)
 
 
-def _fsync(folder: Path, seconds: float) -> list[float]:
-    """4 KiB appended and synced, as a commit does at least once."""
+def fsync(folder: Path, seconds: float) -> list[float]:
+    """4 KiB written into a file that is long enough, and synced: the least that a durable commit can do."""
     file = os.open(folder / "fsync", os.O_CREAT | os.O_WRONLY)
-    taken, block, ends = [], os.urandom(4096), time.perf_counter() + seconds
+    taken, block, slots = [], os.urandom(4096), 256
+    os.write(file, bytes(len(block) * slots))
+    os.fsync(file)
+    ends = time.perf_counter() + seconds
     while (began := time.perf_counter()) < ends:
-        os.write(file, block)
+        os.pwrite(file, block, len(block) * (len(taken) % slots))
         os.fdatasync(file)
         taken.append(time.perf_counter() - began)
     os.close(file)

@@ -35,6 +35,11 @@ class Case:
     connections: ClassVar[int] = 16
     warm: ClassVar[int] = 20  # operations before the clock starts
 
+    @property
+    def rows(self) -> tuple[str, ...]:
+        """What its lines in the table are called; the last one is also measured on many connections."""
+        return (self.name,)
+
     def prepare(self, target: Target) -> Made:
         """Make what the script needs."""
         return {}

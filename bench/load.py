@@ -30,6 +30,14 @@ class Run:
     cpu_s: float = 0.0
     latencies: list[float] = field(default_factory=list)
 
+    def __add__(self, other: Run) -> Run:
+        return Run(
+            self.seconds + other.seconds,
+            self.operations + other.operations,
+            self.cpu_s + other.cpu_s,
+            self.latencies + other.latencies,
+        )
+
     @property
     def per_s(self) -> float:
         return self.operations / self.seconds if self.seconds else 0.0

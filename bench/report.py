@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from bench.calibrate import Machine
 
 HEAD: Final[Sequence[str]] = (
-    "operation", "p50 ms", "p95 ms", "per s at 16", "CPU ms/op", "CPU / echo",
+    "operation", "fsync p50", "p50 ms", "p95 ms", "per s at 16", "CPU ms/op", "CPU / echo",
     "moto p50 ms", "moto p95 ms", "moto per s", "moto CPU ms/op", "p50 / moto", "CPU / moto",
 )  # fmt: skip
 
@@ -28,8 +28,15 @@ class Row:
     many: Run | None = None
     moto_one: Run | None = None
     moto_many: Run | None = None
-    echo: Run | None = None
+    echo: Row | None = None
     size: int = 0
+    sync: list[float] = field(default_factory=list)
+
+    def add(self, again: Row) -> None:
+        """The same, measured once more."""
+        self.one += again.one
+        if self.many and again.many:
+            self.many += again.many
 
 
 @dataclass
@@ -38,6 +45,7 @@ class Report:
     echoes: list[Row] = field(default_factory=list)
     machine: Machine | None = None
     quick: bool = False
+    rounds: str = ""
     seconds: float = 0.0
     cpu: str = ""
 
@@ -75,8 +83,8 @@ def _cells(row: Row) -> list[str]:
     cpu, moto = _cpu(row.many), _cpu(row.moto_many)
     medians = [percentile(run.latencies, 50) if run else 0.0 for run in (row.one, row.moto_one)]
     return [
-        row.name, *_latency(row.one), _speed(row, row.many), _number(cpu) if cpu else "",
-        _ratio(cpu, _cpu(row.echo)), *_latency(row.moto_one), _speed(row, row.moto_many),
+        row.name, _number(percentile(row.sync, 50)) if row.sync else "", *_latency(row.one), _speed(row, row.many), _number(cpu) if cpu else "",
+        _ratio(cpu, _cpu(row.echo.many) if row.echo else 0.0), *_latency(row.moto_one), _speed(row, row.moto_many),
         _number(moto) if moto else "", _ratio(*medians), _ratio(cpu, moto),
     ]  # fmt: skip
 
@@ -103,8 +111,8 @@ def tables(report: Report) -> str:
         rows = [[name, _number(p50), _number(p95), "", ""] for name, (p50, p95) in pairs]
         rows += [[f"{name}, one thread", "", "", f"{_number(speed)} MB/s", ""]
                  for name, speed in (("MD5", machine.md5_mb_s), ("SHA-256", machine.sha256_mb_s))]  # fmt: skip
-        rows += [_cells(row)[:5] for row in report.echoes]
-        parts.append(_table(["calibration", *HEAD[1:5]], rows))
+        rows += [[row.name, *_cells(row)[2:6]] for row in report.echoes]
+        parts.append(_table(["calibration", *HEAD[2:6]], rows))
     parts.append(_table(HEAD, [_cells(row) for row in report.rows]))
     return "\n\n".join(parts)
 
@@ -118,7 +126,8 @@ Written by `python -m bench --write docs/benchmarks.md`; don't edit. Measured by
 in {report.seconds:.0f} s: {report.cpu}, {platform.system()} {platform.release()}, Python {platform.python_version()}.
 
 Everything runs on one machine, at the same time as whatever else runs there. Compare ratios, not milliseconds: each
-row stands beside calibrations and beside moto_server of the same run.
+row stands beside calibrations and beside moto_server of the same run, by turns in {report.rounds} of each. The disk of a
+shared machine changes from second to second: *fsync p50* is what 4 KiB and fdatasync took around the very row.
 
 {tables(report)}
 

@@ -9,14 +9,15 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from bench.wire import Target
 
-START_S = 30.0
+START_S = 60.0
 SECRET_PREFIXES = ("AWS_", "SLUICEWAY_")
+Starting = Callable[[], Target]  # waits until it listens; so all start at once
 
 
 def _environment(folder: Path) -> dict[str, str]:
@@ -66,30 +67,34 @@ def _free_port() -> int:
 
 
 @contextmanager
-def sluiceway(folder: Path, profile: Path | None = None) -> Iterator[Target]:
+def sluiceway(folder: Path, profile: Path | None = None) -> Iterator[Starting]:
     """A server with an empty data folder; with ``profile``, cProfile's numbers of its main thread go there."""
     data = folder / "data"
     under = ["-m", "cProfile", "-o", str(profile)] if profile else []
     command = [*under, "-m", "sluiceway", "up", "--data", str(data), "--port", "0"]
     with _process(command, folder, "sluiceway") as (process, log):
-        port = _wait(process, log, 0)
-        row = json.loads((data / "root-key.json").read_text())
-        yield Target("sluiceway", port, process.pid, (row["access_key_id"], row["secret_access_key"]))
+
+        def started() -> Target:
+            port = _wait(process, log, 0)
+            row = json.loads((data / "root-key.json").read_text())
+            return Target("sluiceway", port, process.pid, (row["access_key_id"], row["secret_access_key"]))
+
+        yield started
 
 
 @contextmanager
-def moto(folder: Path) -> Iterator[Target]:
+def moto(folder: Path) -> Iterator[Starting]:
     """moto_server: in memory, checks no signature."""
     port = _free_port()
     with _process(["-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)], folder, "moto") as (process, log):
-        yield Target("moto", _wait(process, log, port), process.pid)
+        yield lambda: Target("moto", _wait(process, log, port), process.pid)
 
 
 @contextmanager
-def echo(folder: Path) -> Iterator[Target]:
+def echo(folder: Path) -> Iterator[Starting]:
     """The least that a Python server can do with the same HTTP stack."""
     port = _free_port()
     command = ["-m", "uvicorn", "bench.echo:application", "--host", "127.0.0.1", "--port", str(port), "--http",
                "httptools", "--loop", "uvloop", "--no-access-log", "--log-level", "warning"]  # fmt: skip
     with _process(command, folder, "echo") as (process, log):
-        yield Target("echo", _wait(process, log, port), process.pid)
+        yield lambda: Target("echo", _wait(process, log, port), process.pid)

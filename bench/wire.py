@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any
 from urllib.parse import urlencode
 
@@ -39,11 +40,7 @@ class Target:
 
     def client(self, service: str) -> Any:
         """boto3, for setting things up; never measured."""
-        settings: dict[str, Any] = {"s3": {"addressing_style": "path"}} if service == "s3" else {}
-        return boto3.client(
-            service, endpoint_url=self.url, region_name=REGION, config=Config(read_timeout=60, **settings),
-            aws_access_key_id=self.key[0], aws_secret_access_key=self.key[1],
-        )  # fmt: skip
+        return _client(service, self.url, self.key)
 
     def wire(
         self, service: str, method: str, path: str, body: bytes = b"", headers: Mapping[str, str] | None = None
@@ -64,6 +61,15 @@ class Target:
         """A request of AWS's query protocol."""
         headers = {"Content-Type": "application/x-www-form-urlencoded; charset=utf-8"}
         return self.wire(service, "POST", "/", urlencode(fields).encode(), headers)
+
+
+@cache
+def _client(service: str, url: str, key: tuple[str, str]) -> Any:
+    settings: dict[str, Any] = {"s3": {"addressing_style": "path"}} if service == "s3" else {}
+    return boto3.client(
+        service, endpoint_url=url, region_name=REGION, config=Config(read_timeout=60, **settings),
+        aws_access_key_id=key[0], aws_secret_access_key=key[1],
+    )  # fmt: skip
 
 
 def plain(method: str, path: str, body: bytes, headers: Mapping[str, str]) -> bytes:
@@ -124,7 +130,8 @@ class Reader:
 
 
 def _dechunk(data: bytes) -> bytes:
-    parts, at = [], 0
+    parts: list[bytes] = []
+    at = 0
     while True:
         line = data.index(b"\r\n", at)
         size = int(data[at:line].partition(b";")[0], 16)

@@ -58,6 +58,10 @@ class Publish(Case):
     name = "SNS publish to a queue, received"
     warm = 1
 
+    @property
+    def rows(self) -> tuple[str, ...]:
+        return "SNS publish, acknowledged", self.name
+
     def prepare(self, target: Target) -> Made:
         sns, sqs = target.client("sns"), target.client("sqs")
         url = sqs.create_queue(QueueName="bench-topic")["QueueUrl"]

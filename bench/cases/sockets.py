@@ -14,6 +14,7 @@ from bench.load import Run, check
 from bench.wire import Connection, Target
 
 STACK = "bench-chain"
+WARM = 5
 NAME = "upload acknowledged to WebSocket"
 CODE = """\
 import json, os
@@ -38,7 +39,10 @@ def tell(connection, text):
 
 def template(role_arn: str) -> str:
     """The chain, and an API whose clients are told their connection's name when they ask."""
-    arn, ref = (lambda name: {"Fn::GetAtt": [name, "Arn"]}), (lambda name: {"Ref": name})
+
+    def ref(name: str) -> dict[str, str]:
+        return {"Ref": name}
+
     publish = {"Effect": "Allow", "Principal": {"Service": "s3.amazonaws.com"}, "Action": "sns:Publish",
                "Resource": ref("Topic")}  # fmt: skip
     uri = "arn:aws:apigateway:${AWS::Region}:lambda:path/2015-03-31/functions/${Function.Arn}/invocations"
@@ -62,12 +66,14 @@ def template(role_arn: str) -> str:
         "Told": ("Lambda::Permission", {"Action": "lambda:InvokeFunction", "FunctionName": ref("Function"),
                                         "Principal": "sns.amazonaws.com", "SourceArn": ref("Topic")}),
         "Subscription": ("SNS::Subscription", {"TopicArn": ref("Topic"), "Protocol": "lambda",
-                                               "Endpoint": arn("Function")}),
+                                               "Endpoint": {"Fn::GetAtt": ["Function", "Arn"]}}),
         "Bucket": ("S3::Bucket", {"NotificationConfiguration": {"TopicConfigurations": [
             {"Event": "s3:ObjectCreated:*", "Topic": ref("Topic")}]}}),
     }  # fmt: skip
-    whole = {name: {"Type": f"AWS::{kind}", "Properties": made} for name, (kind, made) in resources.items()}
-    whole["Bucket"]["DependsOn"] = "TopicPolicy"  # type: ignore[assignment]
+    whole: dict[str, dict[str, object]] = {
+        name: {"Type": f"AWS::{kind}", "Properties": made} for name, (kind, made) in resources.items()
+    }
+    whole["Bucket"]["DependsOn"] = "TopicPolicy"
     outputs = {"Url": {"Value": {"Fn::Sub": "${Api.ApiEndpoint}/live"}}, "Bucket": {"Value": ref("Bucket")}}
     return json.dumps({"Resources": whole, "Outputs": outputs})
 
@@ -94,8 +100,11 @@ def measure(target: Target, made: Made, uploads: int) -> Run:
     run, connection = Run(), Connection(target.port, time.perf_counter)
     with connect(made["Url"], open_timeout=30, compression=None) as socket:
         socket.send(json.dumps({"action": "name"}))
-        own = str(_told(socket))
-        for number in range(-2, uploads):  # two to warm up
+        own = _told(socket)
+        if own.startswith("{"):
+            raise RuntimeError(f"the function did not give the connection's name: {own}")
+        for number in range(-WARM, uploads):
+            time.sleep(0.02)  # the function has answered, too, so that its worker is free
             name = f"{number}.bin"
             connection.send(target.wire("s3", "PUT", f"/{made['Bucket']}/{own}/{name}", os.urandom(1024)))
             answer, acknowledged = connection.receive()
