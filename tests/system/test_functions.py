@@ -7,6 +7,8 @@ import contextlib
 import ctypes
 import io
 import json
+import os
+import signal
 import sys
 import threading
 import time
@@ -182,6 +184,16 @@ def test_a_function_cannot_signal_the_server(server: ServerProcess, python: str)
     assert server.process is not None
     answer, error, _ = invoke(server, python, do="signal", pid=server.process.pid)
     assert error is None and answer in ("PermissionError", "ProcessLookupError")
+
+
+def test_a_warm_worker_that_was_killed_is_replaced_unseen(server: ServerProcess, python: str) -> None:
+    for _ in range(5):
+        first, error, _ = invoke(server, python)
+        assert error is None
+        os.kill(first["pid"], signal.SIGKILL)
+        time.sleep(0.3)  # sooner, the event may be given to a process that is dying: then it failed
+        second, error, _ = invoke(server, python)
+        assert error is None and second["pid"] != first["pid"]
 
 
 def test_memory_exits_and_large_answers_are_bounded(server: ServerProcess, python: str) -> None:

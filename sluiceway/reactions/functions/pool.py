@@ -22,7 +22,7 @@ from sluiceway.errors import DomainError, NotFound, Throttled, TooLarge, Unavail
 from sluiceway.reactions.functions.code import CodeFolders
 from sluiceway.reactions.functions.environment import CredentialsOf, Surroundings
 from sluiceway.reactions.functions.output import Output
-from sluiceway.reactions.functions.worker import Worker, new_stream
+from sluiceway.reactions.functions.worker import Worker, WorkerLost, new_stream
 from sluiceway.services.function_logs import FunctionLogs
 from sluiceway.services.functions import Function, Functions
 from sluiceway.services.functions.service import CHANGED
@@ -112,14 +112,18 @@ class FunctionPool:
         if qualifier not in (None, "$LATEST"):
             raise NotFound("function", f"Function not found: {self._functions.arn(function)}:{qualifier}")
         found = await self._store.view(self._functions.get, function)
-        worker = await self._take(found)
-        try:
-            return await worker.invoke(request_id or new_id(), payload or b"{}", client_context)
-        except BaseException:
-            worker.usable = False  # cancelled in the middle: its state is not known
-            raise
-        finally:
-            self._give_back(worker)
+        request = request_id or new_id()
+        while True:
+            worker = await self._take(found)
+            try:
+                return await worker.invoke(request, payload or b"{}", client_context)
+            except WorkerLost:
+                worker.usable = False  # each lost one is one less; a new one is not lost but failed
+            except BaseException:
+                worker.usable = False  # cancelled in the middle: its state is not known
+                raise
+            finally:
+                self._give_back(worker)
 
     async def _take(self, function: Function) -> Worker:
         ends = time.monotonic() + self._limits.waiting_s

@@ -27,6 +27,10 @@ _EXIT_S: Final = 5.0
 _MiB: Final = 1024 * 1024
 
 
+class WorkerLost(Exception):
+    """A warm worker was gone before it got the event: another one can have it."""
+
+
 class _Ended(Exception):
     """The invocation can't be answered by the handler any more; ``kind`` and ``text`` say why."""
 
@@ -145,7 +149,7 @@ class Worker:
     # -- invocations
 
     async def invoke(self, request_id: str, payload: bytes, client_context: str | None) -> Invocation:
-        """Run the handler once. Whatever happens there is in the answer."""
+        """Run the handler once. Whatever happens there is in the answer. Raises ``WorkerLost``."""
         began = time.perf_counter()
         fresh, self._fresh = self._fresh, False
         self.busy, self._request_id, self._peak = True, request_id, 0
@@ -153,7 +157,7 @@ class Worker:
         self._output.say(f"START RequestId: {request_id} Version: $LATEST")
         init_ms = 0.0
         try:
-            await self._until_ready(request_id)
+            await self._until_ready(fresh)
             if fresh:
                 init_ms = (time.perf_counter() - began) * 1000
             began = time.perf_counter()
@@ -172,18 +176,24 @@ class Worker:
         self._report(request_id, duration_ms, init_ms)
         return Invocation(answer, error, "$LATEST", self._output.tail(), duration_ms, request_id)
 
-    async def _until_ready(self, request_id: str) -> None:
+    async def _until_ready(self, fresh: bool) -> None:
         try:
             await asyncio.wait_for(asyncio.shield(self._asked), self._limits.init_s)
         except TimeoutError:
             self._why = "the handler did not load in time"
             self._kill()
             raise _Ended("Sandbox.Timedout", f"Init timed out after {self._limits.init_s:.2f} seconds") from None
+        except _Ended:
+            if fresh:
+                raise
+            raise WorkerLost from None
+        if self._connection is None:
+            self.usable = False
+            raise WorkerLost
 
     async def _run(self, request_id: str, payload: bytes, client_context: str | None) -> tuple[bytes, bool]:
         connection = self._connection
-        if connection is None:
-            raise _Ended("Runtime.ExitError", "Runtime exited without providing a reason")
+        assert connection is not None
         timeout_s = self.function.settings.timeout_s
         self._outcome = asyncio.get_running_loop().create_future()
         self._connection = None
