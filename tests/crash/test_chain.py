@@ -166,7 +166,7 @@ def test_nothing_is_lost_or_doubled_by_kills(chain: ServerProcess, receiver: Rec
     counts = ", ".join(f"{len(sent.acknowledged)} {kind}s" for kind, sent in load.kinds.items())
     print(
         f"\nseed {SEED}: {killer.kills} kills; acknowledged {counts}; the webhook got {len(receiver.got)} messages "
-        f"{sum(receiver.got.values())} times; {len(there.excuses)} parked or dead; {killed_s:.0f} s of load, "
+        f"{sum(receiver.got.values())} times; {len(there.excuses)} parked or dead; {load.cut} answers cut; {killed_s:.0f} s of load, "
         f"{settled_s:.0f} s to settle, {time.monotonic() - began:.0f} s in all"
     )
     log = "\n".join(list(chain.lines)[-60:])

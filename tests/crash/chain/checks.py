@@ -36,6 +36,9 @@ class Checks:
         self._data_records()
         self._marks = set(self._look.rows(self._look.outputs["MarksTable"]))
         self._searched = self._look.searched()
+        self._findings.none("reactions that recorded an event twice", [
+            row for row in self._look.status() if row["delivered"] > self._look.lengths.get(row["log"], row["delivered"])
+        ])  # fmt: skip
 
     def _objects(self) -> None:
         """Each upload is there, byte for byte, and in its bucket's history."""

@@ -35,6 +35,7 @@ class Look:
     def __init__(self, server: ServerProcess, outputs: dict[str, str]) -> None:
         self._server = server
         self.outputs = outputs
+        self.lengths: dict[str, int] = {}
         self._running = Running(server.url, server.data, 0, "us-east-1", read_root_key(server.data))
 
     def status(self) -> list[dict[str, Any]]:
@@ -53,6 +54,7 @@ class Look:
         findings.none(f"gaps in {name}", [a for n, a in enumerate(offsets) if a != n])
         times = [entry["time_ms"] for entry in entries]
         findings.none(f"times in {name} that go back", [b for a, b in pairwise(times) if b < a])
+        self.lengths[name] = len(entries)
         return [entry["value"] for entry in entries]
 
     def drain(self, url: str) -> list[str]:
