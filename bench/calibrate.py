@@ -40,7 +40,8 @@ def _percentiles(latencies: list[float]) -> tuple[float, float]:
 def fsync(folder: Path, seconds: float) -> list[float]:
     """4 KiB written into a file that is long enough, and synced: the least that a durable commit can do."""
     file = os.open(folder / "fsync", os.O_CREAT | os.O_WRONLY)
-    taken, block, slots = [], os.urandom(4096), 256
+    taken: list[float] = []
+    block, slots = os.urandom(4096), 256
     os.write(file, bytes(len(block) * slots))
     os.fsync(file)
     ends = time.perf_counter() + seconds

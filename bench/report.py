@@ -114,6 +114,9 @@ def tables(report: Report) -> str:
         rows += [[row.name, *_cells(row)[2:6]] for row in report.echoes]
         parts.append(_table(["calibration", *HEAD[2:6]], rows))
     parts.append(_table(HEAD, [_cells(row) for row in report.rows]))
+    failed = sum(run.failed for row in report.rows for run in (row.moto_one, row.moto_many) if run)
+    if failed:
+        parts.append(f"moto_server answered {failed} requests 5xx; they were asked again, on the operation's time.")
     return "\n\n".join(parts)
 
 
