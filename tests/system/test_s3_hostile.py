@@ -611,7 +611,7 @@ def test_who_stops_in_the_middle_is_let_go(own_server: ServerProcess) -> None:
     for name, wire in wires.items():
         began = time.monotonic()
         with wire:
-            assert wire.closed() and time.monotonic() - began < 4, name
+            assert wire.closed() and time.monotonic() - began < 10, name
 
 
 # -- documents
@@ -654,7 +654,7 @@ def test_malicious_documents_are_refused(target: Target, root: str, method: str,
         answer = target.ask(method, path, body, {"content-md5": digest})
         took = time.monotonic() - began
         assert answer.status in (400, 404), (name, answer)
-        assert answer.code not in ("", "InternalError") and b"root:" not in answer.body and took < 2, (
+        assert answer.code not in ("", "InternalError") and b"root:" not in answer.body and took < 10, (
             name,
             took,
             answer,
@@ -797,7 +797,7 @@ def test_odd_policies_are_refused_or_harmless(target: Target, change: dict[str, 
     for path in ("there", "other/" + "a" * 900):
         assert target.ask("GET", f"/{BUCKET}/{path}", signed=False, headers={"user-agent": "a" * 900}).status == 403
         assert target.ask("GET", f"/{BUCKET}/{path}").status in (200, 404)
-    assert time.monotonic() - began < 2, "patterns must not take exponential time"
+    assert time.monotonic() - began < 10, "patterns must not take exponential time"
     target.s3.delete_bucket_policy(Bucket=BUCKET)
 
 
