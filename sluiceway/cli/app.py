@@ -2,14 +2,41 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from botocore.exceptions import BotoCoreError, ClientError
+from typer.core import TyperGroup
 
 from sluiceway import __version__
 from sluiceway.cli import deploy, keys, look, up
+from sluiceway.cli.running import Failed
+from sluiceway.engines.keyfile import KeyFileError
+
+
+class _Commands(TyperGroup):
+    """Whatever ends a command without success is told in a line or two, never as a traceback."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """As typer's."""
+        try:
+            return super().invoke(ctx)
+        except Failed as error:
+            typer.echo(f"sluiceway: {error}", err=True)
+            raise
+        except BrokenPipeError:
+            raise
+        except ClientError as error:
+            typer.echo(f"sluiceway: {error.response['Error'].get('Message') or error}", err=True)
+        except BotoCoreError as error:
+            typer.echo(f"sluiceway: The server could not be asked: {error}", err=True)
+        except (KeyFileError, OSError) as error:
+            typer.echo(f"sluiceway: {error}", err=True)
+        raise typer.Exit(1)
+
 
 app = typer.Typer(
+    cls=_Commands,
     name="sluiceway",
     help="Event processing that you own: objects, topics, queues, streams, tables, functions and search in one "
     "durable process that AWS's own tools talk to.",

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -11,9 +13,11 @@ from botocore.exceptions import ClientError
 
 from sluiceway.cli.options import Data, Port
 from sluiceway.cli.packaging import Package, package
-from sluiceway.cli.running import Running, fail, find
+from sluiceway.cli.running import Failed, Running, fail, find
 
 _POLL_S = 0.3
+_INTERRUPTED = 130  # what shells make of a command that ended by Ctrl-C
+_REMADE = ("ROLLBACK_COMPLETE", "ROLLBACK_FAILED", "CREATE_FAILED", "DELETE_FAILED")
 _TEMPLATE_INLINE_MAX = 51_200  # bytes that CloudFormation takes as TemplateBody; more goes by a bucket
 Template = Annotated[Path, typer.Argument(help="A SAM or CloudFormation template.")]
 
@@ -26,8 +30,15 @@ def deploy(
     port: Port = None,
 ) -> None:
     """Create or update a stack from a template, and wait until it stands."""
+    values = _parameters(parameter or [])
     server = find(data, port)
-    outputs = deploy_to(server, template, stack, _parameters(parameter or []), say=typer.echo)
+    try:
+        outputs = deploy_to(server, template, stack, values, say=typer.echo)
+    except KeyboardInterrupt:
+        raise Failed(
+            f"Stopped waiting. What was begun goes on in the server: 'sluiceway deploy' again waits for stack {stack}.",
+            _INTERRUPTED,
+        ) from None
     for name, value in outputs.items():
         typer.echo(f"{name} = {value}")
 
@@ -44,12 +55,13 @@ def _parameters(texts: list[str]) -> dict[str, str]:
 
 def deploy_to(server: Running, template: Path, stack: str, parameters: dict[str, str], say: Any) -> dict[str, str]:
     """The stack's outputs. Ends the command with the reason if the stack can't be made."""
-    try:
-        packaged = package(template, say)
-        bucket = _upload(server, packaged)
-        return _apply(server, stack, packaged.text(bucket), parameters, bucket, say)
-    except ClientError as error:
-        raise fail(error.response["Error"].get("Message") or str(error)) from None
+    with tempfile.TemporaryDirectory(prefix="sluiceway-") as folder:
+        packaged = package(template, Path(folder), say)
+        try:
+            bucket = _upload(server, packaged)
+            return _apply(server, stack, packaged.text(bucket), parameters, bucket, say)
+        except ClientError as error:
+            raise fail(error.response["Error"].get("Message") or str(error)) from None
 
 
 def _upload(server: Running, packaged: Package) -> str:
@@ -82,12 +94,7 @@ def _apply(server: Running, stack: str, text: str, parameters: dict[str, str], b
         key = f"{stack}.template"
         server.client("s3").put_object(Bucket=bucket, Key=key, Body=text.encode())
         request["TemplateURL"] = f"{server.url}/{bucket}/{key}"
-    before = _described(formation, stack)
-    if before is not None and before["StackStatus"] in ("ROLLBACK_COMPLETE", "CREATE_FAILED", "DELETE_FAILED"):
-        say(f"Stack {stack} is in {before['StackStatus']}: removing it first.")
-        formation.delete_stack(StackName=stack)
-        _wait(formation, stack, gone=True)
-        before = None
+    before = _settled(formation, stack, say)
     try:
         _request(formation, request, before, parameters)
     except ClientError as error:
@@ -97,6 +104,22 @@ def _apply(server: Running, stack: str, text: str, parameters: dict[str, str], b
         return _outputs(formation, stack)
     _finish(formation, stack, say)
     return _outputs(formation, stack)
+
+
+def _settled(formation: Any, stack: str, say: Any) -> dict[str, Any] | None:
+    """The stack when nothing is under way; none if it was never made as its template said, and is removed."""
+    before = _described(formation, stack)
+    if before is not None and before["StackStatus"].endswith("_IN_PROGRESS"):
+        say(f"Stack {stack} is in {before['StackStatus']}: waiting for it.")
+        before = _wait(formation, stack)
+    if before is None or before["StackStatus"] not in _REMADE:
+        return before
+    say(f"Stack {stack} is in {before['StackStatus']}: removing it first.")
+    formation.delete_stack(StackName=stack)
+    left = _wait(formation, stack)
+    if left is not None:
+        raise fail(f"Stack {stack} could not be removed. {left.get('StackStatusReason', '')}")
+    return None
 
 
 def _request(formation: Any, request: dict[str, Any], before: Any, parameters: dict[str, str]) -> None:
@@ -126,7 +149,7 @@ def _described(formation: Any, stack: str) -> dict[str, Any] | None:
         raise
 
 
-def _wait(formation: Any, stack: str, gone: bool = False) -> dict[str, Any] | None:
+def _wait(formation: Any, stack: str) -> dict[str, Any] | None:
     while True:
         found = _described(formation, stack)
         if found is None or not found["StackStatus"].endswith("_IN_PROGRESS"):
@@ -140,12 +163,18 @@ def _finish(formation: Any, stack: str, say: Any) -> None:
     say(f"Stack {stack}: {status}")
     if status in ("CREATE_COMPLETE", "UPDATE_COMPLETE"):
         return
-    reasons = [
-        f"  {event['LogicalResourceId']} ({event['ResourceType']}): {event['ResourceStatusReason']}"
-        for event in formation.describe_stack_events(StackName=stack)["StackEvents"]
-        if event["ResourceStatus"].endswith("_FAILED") and event.get("ResourceStatusReason")
-    ]
+    reasons = list(dict.fromkeys(_reasons(formation, stack)))
     raise fail("The stack could not be made as the template says:\n" + "\n".join(reasons[:10]))
+
+
+def _reasons(formation: Any, stack: str) -> Iterator[str]:
+    """What failed since the last request, the newest first."""
+    for event in formation.describe_stack_events(StackName=stack)["StackEvents"]:
+        reason = event.get("ResourceStatusReason")
+        if reason == "User Initiated":
+            return
+        if event["ResourceStatus"].endswith("_FAILED") and reason:
+            yield f"  {event['LogicalResourceId']} ({event['ResourceType']}): {reason}"
 
 
 def _outputs(formation: Any, stack: str) -> dict[str, str]:

@@ -14,10 +14,13 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from botocore.exceptions import ClientError, ParamValidationError
 
 from sluiceway.cli.options import Data, Port
-from sluiceway.cli.running import Running, fail, find
+from sluiceway.cli.running import Failed, Running, fail, find, settings_from
+from sluiceway.engines.keyfile import ROOT_KEY_FILE, KeyFileError, read_root_key
 
+_LOOK_S = 0.5  # between looks at a stream of several shards
 Follow = Annotated[bool, typer.Option("--follow", "-f", help="Go on until Ctrl-C.")]
 
 
@@ -31,6 +34,8 @@ def env(data: Data = None, port: Port = None) -> None:
         "AWS_REGION": server.region,
         "AWS_DEFAULT_REGION": server.region,
     }
+    if server.certificate is not None:
+        values |= {"AWS_CA_BUNDLE": str(server.certificate), "NODE_EXTRA_CA_CERTS": str(server.certificate)}
     for name, value in values.items():
         typer.echo(f"export {name}={shlex.quote(value)}")
     typer.echo("unset AWS_SESSION_TOKEN AWS_PROFILE")
@@ -74,15 +79,19 @@ def events(
     kind, _, name = log.partition(":")
     if kind not in ("bucket", "topic", "table", "stream") or not name:
         raise fail("Name what to show as bucket:NAME, topic:NAME, table:NAME or stream:NAME.")
-    server = find(data, port)
     begin = _begin(begin)
-    logs = [f"stream/{name}/{shard}" for shard in _shards(server, name)] if kind == "stream" else [f"{kind}/{name}"]
-    _print_all(server, logs, begin, follow, lambda entry: json.dumps(entry, ensure_ascii=False))
+    server = find(data, port)
+
+    def logs_now() -> list[str]:
+        return [f"stream/{name}/{shard}" for shard in _shards(server, name)] if kind == "stream" else [f"{kind}/{name}"]
+
+    _check_there(server, logs_now(), kind, name)
+    _print_all(server, logs_now, begin, follow, _json_line)
 
 
 def outbox(follow: Follow = False, data: Data = None, port: Port = None) -> None:
     """Print mails and text messages that were kept, as no mail server or SMS gateway is set."""
-    _print_all(find(data, port), ["mailbox"], "", follow, lambda entry: json.dumps(entry, ensure_ascii=False))
+    _print_all(find(data, port), lambda: ["mailbox"], "", follow, _json_line)
 
 
 def logs(
@@ -92,24 +101,53 @@ def logs(
     port: Port = None,
 ) -> None:
     """Print what a function wrote."""
-    _print_all(find(data, port), [f"function-logs/{function}"], "", follow, _log_line)
+    server, names = find(data, port), [f"function-logs/{function}"]
+    _check_there(server, names, "function", function)
+    _print_all(server, lambda: names, "", follow, _log_line)
+
+
+def _check_there(server: Running, names: list[str], kind: str, name: str) -> None:
+    """End the command if nothing has that name; what is gone may still be looked at while its log is there."""
+    if kind == "stream" or any(server.get("events", log=each, limit="1")["end"] for each in names):
+        return
+    account = server.client("sts").get_caller_identity()["Account"] if kind == "topic" else ""
+    service, operation, parameters = {
+        "bucket": ("s3", "head_bucket", {"Bucket": name}),
+        "topic": ("sns", "get_topic_attributes", {"TopicArn": f"arn:aws:sns:{server.region}:{account}:{name}"}),
+        "table": ("dynamodb", "describe_table", {"TableName": name}),
+        "function": ("lambda", "get_function_configuration", {"FunctionName": name}),
+    }[kind]
+    try:
+        getattr(server.client(service), operation)(**parameters)
+    except (ClientError, ParamValidationError):
+        raise fail(f"There is no {kind} {name}.") from None
 
 
 def _print_all(
-    server: Running, names: list[str], begin: str, follow: bool, show: Callable[[dict[str, Any]], str]
+    server: Running,
+    names: Callable[[], list[str]],
+    begin: str,
+    follow: bool,
+    show: Callable[[str, dict[str, Any]], str],
 ) -> None:
-    positions = dict.fromkeys(names, begin)
+    positions: dict[str, str] = {}
     try:
         while True:
-            for name in names:
-                for entry in _entries(server, positions, name, follow and len(names) == 1):
-                    typer.echo(show(entry))
+            logs_now = names()
+            for name in logs_now:
+                positions.setdefault(name, begin)
+                for entry in _entries(server, positions, name, follow and len(logs_now) == 1):
+                    typer.echo(show(name, entry))
             if not follow:
                 return
-            if len(names) > 1:
-                time.sleep(0.2)
+            if len(logs_now) > 1:
+                time.sleep(_LOOK_S)
     except KeyboardInterrupt:
         return
+
+
+def _json_line(log: str, entry: dict[str, Any]) -> str:
+    return json.dumps({"log": log, **entry}, ensure_ascii=False)
 
 
 def _entries(server: Running, positions: dict[str, str], name: str, wait: bool) -> Iterator[dict[str, Any]]:
@@ -133,16 +171,14 @@ def _begin(text: str) -> str:
 
 
 def _shards(server: Running, stream: str) -> list[str]:
-    from botocore.exceptions import ClientError
-
     try:
-        shards = server.client("kinesis").list_shards(StreamName=stream)["Shards"]
-    except ClientError as error:
-        raise fail(str(error)) from None
-    return [shard["ShardId"] for shard in shards]
+        pages = server.client("kinesis").get_paginator("list_shards").paginate(StreamName=stream)
+        return [shard["ShardId"] for page in pages for shard in page["Shards"]]
+    except (ClientError, ParamValidationError):
+        raise fail(f"There is no stream {stream}.") from None
 
 
-def _log_line(entry: dict[str, Any]) -> str:
+def _log_line(_: str, entry: dict[str, Any]) -> str:
     value = entry["value"]
     when = datetime.fromtimestamp(value["at"] / 1000, UTC).strftime("%Y-%m-%d %H:%M:%S")
     return "\n".join(f"{when} {line}" for line in value["lines"])
@@ -154,24 +190,47 @@ def doctor(data: Data = None, port: Port = None) -> None:
         (sys.version_info >= (3, 11), f"Python {sys.version.split()[0]}", "Python 3.11 or newer is needed."),
         (shutil.which("node") is not None, "node for Node.js functions", "Install Node.js 18 or newer to run them."),
         (os.name == "posix", "POSIX system for function workers", "Functions need Linux or macOS."),
-        _disk(data or Path.cwd()),
+        *_folder(data),
     ]
     for good, what, advice in checks:
         typer.echo(f"{'ok  ' if good else 'MISS'} {what}" + ("" if good else f": {advice}"))
+    good = all(good for good, _, _ in checks)
     try:
         server = find(data, port)
-    except typer.Exit:
-        raise typer.Exit(0 if all(good for good, _, _ in checks) else 1) from None
+    except Failed as error:
+        typer.echo(f"     {error}")
+        raise typer.Exit(0 if good else 1) from None
     found = server.get("status")
     typer.echo(f"{'ok  ' if not found['problem'] else 'FAIL'} server at {server.url} {found['problem'] or ''}")
     dead = sum(row["dead"] for row in found["reactions"])
     parked = sum(row["parked"] for row in found["reactions"])
     typer.echo(f"{'ok  ' if not dead else 'LOOK'} {parked} events parked, {dead} dead letters kept by reactions")
-    if found["problem"]:
-        raise typer.Exit(1)
+    raise typer.Exit(1 if found["problem"] or not good else 0)
 
 
-def _disk(folder: Path) -> tuple[bool, str, str]:
+_Check = tuple[bool, str, str]
+
+
+def _folder(data: Path | None) -> list[_Check]:
+    """The settings, and the data folder that they lead to."""
+    try:
+        settings = settings_from({"data": data} if data is not None else {})
+    except Failed as error:
+        return [(False, "settings", str(error)), _disk(data or Path.cwd())]
+    checks = [(True, "settings", ""), _disk(settings.data)]
+    if settings.data.is_dir():
+        can = os.access(settings.data, os.R_OK | os.W_OK | os.X_OK)
+        checks.append((can, f"data folder {settings.data}", "This user can't write into it: check its owner and mode."))
+    if (settings.data / ROOT_KEY_FILE).exists():
+        try:
+            read_root_key(settings.data)
+            checks.append((True, "root key", ""))
+        except KeyFileError as error:
+            checks.append((False, "root key", str(error)))
+    return checks
+
+
+def _disk(folder: Path) -> _Check:
     place = next(path for path in (folder, *folder.resolve().parents) if path.exists())
     free = shutil.disk_usage(place).free
     return free > 1 << 30, f"{free >> 20} MiB of free disk", "Less than 1 GiB is left; writing stops when it is full."

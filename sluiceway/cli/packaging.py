@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import secrets
 import shutil
 import subprocess
 import sys
@@ -40,6 +41,13 @@ class Package:
     archives: dict[str, Path] = field(default_factory=dict)
     places: list[tuple[dict[str, Any], str, str]] = field(default_factory=list)
 
+    def add(self, file: Path) -> str:
+        """An archive's key: the same content has the same."""
+        with file.open("rb") as content:
+            key = hashlib.file_digest(content, "sha256").hexdigest() + ".zip"
+        self.archives[key] = file
+        return key
+
     def text(self, bucket: str) -> str:
         """The template with the archives' addresses in ``bucket``."""
         for properties, name, key in self.places:
@@ -47,48 +55,56 @@ class Package:
         return yaml.safe_dump(self.template, sort_keys=False, default_flow_style=False)
 
 
-def package(file: Path, say: Callable[[str], Any]) -> Package:
-    """Archive what the template at ``file`` refers to. Ends the command with the reason if it can't."""
+def read_template(file: Path) -> dict[str, Any]:
+    """The template at ``file``. Ends the command with the reason if it is none."""
     try:
-        template = templates.parse(file.read_text())
+        return templates.parse(file.read_text("utf-8"))
+    except FileNotFoundError:
+        raise fail(f"There is no template {file}.") from None
     except OSError as error:
-        raise fail(f"Can't read {file}: {error.strerror}") from None
+        raise fail(f"Can't read {file}: {error.strerror}.") from None
+    except UnicodeDecodeError:
+        raise fail(f"{file} is no template: it is not text in UTF-8.") from None
     except DomainError as error:
         raise fail(f"{file}: {error.message}") from None
-    made = Package(template)
-    shared = ((template.get("Globals") or {}).get("Function") or {}).get("CodeUri")
+
+
+def package(file: Path, folder: Path, say: Callable[[str], Any]) -> Package:
+    """Archive into ``folder`` what the template at ``file`` refers to. Ends the command with the reason if it can't."""
+    made = Package(read_template(file))
+    shared = _properties((made.template.get("Globals") or {}).get("Function")).get("CodeUri")
     keys: dict[Path, str] = {}
-    for logical, declared in template["Resources"].items():
-        kind = CODE.get(declared.get("Type", ""))
+    for logical, declared in made.template["Resources"].items():
+        kind = CODE.get(declared.get("Type", "")) if isinstance(declared, dict) else None
         if kind is None:
             continue
         properties = declared.setdefault("Properties", {})
-        place = properties.get(kind, shared if kind == "CodeUri" else None)
+        place = _properties(properties).get(kind, shared if kind == "CodeUri" else None)
         if isinstance(place, str) and not place.startswith("s3://"):
-            folder = (file.parent / place).resolve()
-            if folder not in keys:
-                keys[folder] = _archive(folder, logical, made, say)
-            made.places.append((properties, kind, keys[folder]))
+            code = (file.parent / place).resolve()
+            if code not in keys:
+                keys[code] = _archive(code, logical, folder, made, say)
+            made.places.append((properties, kind, keys[code]))
     return made
 
 
-def _archive(folder: Path, logical: str, made: Package, say: Callable[[str], Any]) -> str:
-    if folder.suffix == ".zip" and folder.is_file():
-        key = hashlib.sha256(folder.read_bytes()).hexdigest()
-        made.archives[f"{key}.zip"] = folder
-        return f"{key}.zip"
-    if not folder.is_dir():
-        raise fail(f"{logical}: there is no folder {folder}.")
-    sources = [folder]
-    requirements = folder / "requirements.txt"
+def _properties(value: Any) -> dict[str, Any]:
+    """``value``, if it is a map; the server says what is wrong with another."""
+    return value if isinstance(value, dict) else {}
+
+
+def _archive(code: Path, logical: str, folder: Path, made: Package, say: Callable[[str], Any]) -> str:
+    if code.suffix == ".zip" and code.is_file():
+        return made.add(code)
+    if not code.is_dir():
+        raise fail(f"{logical}: there is no folder {code}.")
+    sources = [code]
+    requirements = code / "requirements.txt"
     if requirements.is_file() and requirements.read_text().strip():
         sources.insert(0, _installed(requirements, say))
-    descriptor, name = tempfile.mkstemp(suffix=".zip", prefix="sluiceway-")
-    os.close(descriptor)
-    _write(Path(name), sources)
-    key = hashlib.sha256(Path(name).read_bytes()).hexdigest() + ".zip"
-    made.archives[key] = Path(name)
-    return key
+    target = folder / f"{secrets.token_hex(8)}.zip"
+    _write(target, sources)
+    return made.add(target)
 
 
 def _write(target: Path, sources: list[Path]) -> None:
@@ -123,15 +139,25 @@ def _installed(requirements: Path, say: Callable[[str], Any]) -> Path:
     say(f"Installing the packages of {requirements.parent.name}/requirements.txt")
     base.mkdir(parents=True, exist_ok=True)
     fresh = Path(tempfile.mkdtemp(dir=base, prefix="."))
-    result = subprocess.run(_install_command(requirements, fresh), capture_output=True, text=True, timeout=_INSTALL_S)
-    if result.returncode != 0:
-        shutil.rmtree(fresh, ignore_errors=True)
-        raise fail(f"Could not install {requirements}:\n{result.stderr[-2000:]}")
     try:
+        _install(requirements, fresh)
         fresh.rename(target)
     except OSError:  # another deployment was faster
+        if not target.is_dir():
+            raise
+    finally:
         shutil.rmtree(fresh, ignore_errors=True)
     return target
+
+
+def _install(requirements: Path, target: Path) -> None:
+    command = _install_command(requirements, target)
+    try:
+        result = subprocess.run(command, capture_output=True, text=True, timeout=_INSTALL_S)
+    except subprocess.TimeoutExpired:
+        raise fail(f"Installing {requirements} took more than {_INSTALL_S:.0f} seconds and was given up.") from None
+    if result.returncode != 0:
+        raise fail(f"Could not install {requirements}:\n{result.stderr[-2000:]}")
 
 
 def _install_command(requirements: Path, target: Path) -> list[str]:

@@ -6,8 +6,12 @@ after its port, so that every command finds it from anywhere.
 
 from __future__ import annotations
 
+import fcntl
 import json
+import logging
 import os
+import ssl
+import tomllib
 import urllib.error
 import urllib.request
 from dataclasses import dataclass
@@ -19,9 +23,24 @@ import typer
 from botocore.auth import SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
+from pydantic import ValidationError
+from pydantic_settings import SettingsError
 
-from sluiceway.config import Settings, runtime_folder
-from sluiceway.engines.keyfile import RootKey, read_root_key
+from sluiceway.config import Settings, load_settings, runtime_folder
+from sluiceway.engines.keyfile import KeyFileError, RootKey, read_root_key
+
+log = logging.getLogger(__name__)
+
+
+class Failed(typer.Exit):
+    """A command's end without success; the command line prints ``message``."""
+
+    def __init__(self, message: str, code: int = 1) -> None:
+        super().__init__(code)
+        self.message = message
+
+    def __str__(self) -> str:
+        return self.message
 
 
 def user_folder() -> Path:
@@ -31,13 +50,14 @@ def user_folder() -> Path:
 
 @dataclass(frozen=True, slots=True)
 class Running:
-    """A server that was started, and its root key."""
+    """A server that was started, and its root key. ``certificate`` is its own, if it speaks TLS."""
 
     url: str
     data: Path
     pid: int
     region: str
     key: RootKey
+    certificate: Path | None = None
 
     def fetch(self, path: str, **query: str) -> Any:
         """The JSON at ``/_sluiceway/PATH``. Raises ``OSError``, of which ``HTTPError`` is one."""
@@ -48,8 +68,17 @@ class Running:
         credentials = Credentials(self.key.access_key_id, self.key.secret_access_key)
         SigV4Auth(credentials, "sluiceway", self.region).add_auth(signed)
         request = urllib.request.Request(url, headers=dict(signed.headers.items()))
-        with urllib.request.urlopen(request, timeout=60) as answer:
+        with urllib.request.urlopen(request, timeout=60, context=self._trust()) as answer:
             return json.load(answer)
+
+    def _trust(self) -> ssl.SSLContext | None:
+        """The very certificate that the server was given, whatever names it has and whoever signed it."""
+        if self.certificate is None:
+            return None
+        context = ssl.create_default_context(cafile=str(self.certificate))
+        context.check_hostname = False
+        context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
+        return context
 
     def get(self, path: str, **query: str) -> Any:
         """As ``fetch``, for a command: ends it with a clear message if that fails."""
@@ -70,62 +99,110 @@ class Running:
             region_name=self.region,
             aws_access_key_id=self.key.access_key_id,
             aws_secret_access_key=self.key.secret_access_key,
+            verify=str(self.certificate) if self.certificate else None,
         )
 
 
-def fail(message: str) -> typer.Exit:
-    """Print why to standard error; raise what this returns."""
-    typer.echo(f"sluiceway: {message}", err=True)
-    return typer.Exit(1)
+def fail(message: str) -> Failed:
+    """Raise what this returns to end a command: ``message`` goes to standard error, the exit status is 1."""
+    return Failed(message)
+
+
+def settings_from(given: dict[str, Any]) -> Settings:
+    """``config.load_settings``; ends the command with the name of the setting that is wrong."""
+    try:
+        return load_settings(given)
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise fail(f"Setting {'.'.join(map(str, first['loc'])) or 'combination'}: {first['msg']}.") from None
+    except (SettingsError, tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        what = "The environment" if isinstance(error, SettingsError) else "The file sluiceway.toml in the data folder"
+        raise fail(f"{what} can't be read as settings: {error}.") from None
+    except OSError as error:
+        raise fail(f"Can't read {error.filename}: {error.strerror}.") from None
 
 
 def announce(settings: Settings, url: str) -> list[Path]:
     """Write down where this server is; the files to remove at its end."""
-    row = {"url": url, "data": str(settings.data.resolve()), "pid": os.getpid(), "region": settings.region}
+    certificate = settings.http.tls_certificate
+    row = {
+        "url": url, "data": str(settings.data.resolve()), "pid": os.getpid(), "region": settings.region,
+        "certificate": str(certificate.resolve()) if certificate else None,
+    }  # fmt: skip
     port = url.rsplit(":", 1)[1]
     files = [settings.data / "server.json", user_folder() / f"{port}.json"]
     for file in files:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_text(json.dumps(row))
+        try:
+            file.parent.mkdir(parents=True, exist_ok=True)
+            fresh = file.with_suffix(f".{os.getpid()}")
+            fresh.write_text(json.dumps(row))
+            fresh.replace(file)
+        except OSError as error:
+            log.warning("commands can't find this server by %s (%s): give them --data", file, error.strerror)
     return files
 
 
 def find(data: Path | None, port: int | None) -> Running:
     """The server of a data folder, of a port, or the only one that runs. Ends the command if there is none."""
-    for file in _candidates(data, port):
-        row = _read(file)
-        if row is not None and _is_alive(int(row["pid"])):
-            folder = Path(row["data"])
-            return Running(row["url"], folder, int(row["pid"]), row["region"], read_root_key(folder))
-    where = f" with the data folder {data}" if data else f" on port {port}" if port else ""
+    own, others = _candidates(data, port)
+    for file in own:
+        found = _server(file, port)
+        if found is not None:
+            return found
+    running = [found for file in others if (found := _server(file, port)) is not None]
+    if len(running) > 1:
+        urls = ", ".join(sorted(server.url for server in running))
+        raise fail(f"Several servers run ({urls}): say which one with --port or --data.")
+    if running:
+        return running[0]
+    where = f" with the data folder {data}" if data else ""
+    where += f" on port {port}" if port else ""
     raise fail(f"Found no running server{where}. Start one with 'sluiceway up', or say --data or --port.")
 
 
-def _candidates(data: Path | None, port: int | None) -> list[Path]:
+def _candidates(data: Path | None, port: int | None) -> tuple[list[Path], list[Path]]:
+    """Files to look at: those that are meant, and those to choose from if there is but one."""
     if data is not None:
-        return [data / "server.json"]
+        return [data / "server.json"], []
     if port is not None:
-        return [user_folder() / f"{port}.json"]
-    listed = sorted(user_folder().glob("*.json"), key=lambda file: file.stat().st_mtime, reverse=True)
-    return [Settings().data / "server.json", user_folder() / "4566.json", *listed]
+        return [user_folder() / f"{port}.json"], []
+    settings = settings_from({})
+    meant = [settings.data / "server.json", user_folder() / f"{settings.http.port}.json"]
+    return meant, sorted(user_folder().glob("*.json"))
 
 
-def _read(file: Path) -> dict[str, Any] | None:
+def _server(file: Path, port: int | None) -> Running | None:
+    """The running server that ``file`` tells of."""
     try:
-        row: dict[str, Any] = json.loads(file.read_text())
-        return row
-    except (OSError, ValueError):
+        row = json.loads(file.read_text())
+        url, folder, pid, region = str(row["url"]), Path(row["data"]), int(row["pid"]), str(row["region"])
+        certificate = Path(row["certificate"]) if row.get("certificate") else None
+    except (OSError, ValueError, KeyError, TypeError):
         return None
+    if not _is_alive(pid, folder) or (port is not None and not url.endswith(f":{port}")):
+        return None
+    try:
+        return Running(url, folder, pid, region, read_root_key(folder), certificate)
+    except KeyFileError as error:
+        raise fail(str(error)) from None
 
 
-def _is_alive(pid: int) -> bool:
+def _is_alive(pid: int, data: Path) -> bool:
+    """Whether process ``pid`` is there and the data folder is held: a dead server's number may be another's now."""
     try:
         os.kill(pid, 0)
-    except ProcessLookupError:
+        lock = os.open(data / "lock", os.O_RDWR | os.O_CLOEXEC)
+    except (ProcessLookupError, FileNotFoundError):
         return False
     except PermissionError:
         return True
-    return True
+    try:
+        fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        return False
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(lock)
 
 
 def _message(error: urllib.error.HTTPError) -> str:

@@ -5,24 +5,31 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import re
 import shutil
 import signal
+import ssl
 import sys
 import tempfile
 import threading
+from collections.abc import Callable, Coroutine
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-import uvloop
-from pydantic import ValidationError
+from botocore.exceptions import BotoCoreError
 
 from sluiceway.cli import deploy as deployment
-from sluiceway.cli.running import announce, fail, find
-from sluiceway.config import Settings, load_settings
+from sluiceway.cli.packaging import read_template
+from sluiceway.cli.running import Failed, announce, fail, find, settings_from
+from sluiceway.config import Settings
 from sluiceway.errors import DomainError
-from sluiceway.server import Server
+
+if TYPE_CHECKING:
+    from sluiceway.server import Server
+
+Say = Callable[[str], None]
 
 log = logging.getLogger(__name__)
 
@@ -39,63 +46,118 @@ def up(
     ] = False,
 ) -> None:
     """Run the server until Ctrl-C; with a template, deploy it too."""
-    if template is not None and not template.is_file():
-        raise fail(f"There is no template {template}.")
+    if ephemeral and data is not None:
+        raise fail("--ephemeral makes a data folder of its own: leave --data away.")
+    if template is not None:
+        read_template(template)
     folder = Path(tempfile.mkdtemp(prefix="sluiceway-")) if ephemeral else data
     try:
-        settings = _settings(folder, host, port, log_format)
+        settings = settings_from(_given(folder, host, port, log_format))
+        _check_tls(settings)
         _configure_logs(settings)
-        uvloop.run(_serve(settings, template, stack, ephemeral))
+        _run(_serve(settings, template, stack, ephemeral))
     finally:
         if ephemeral and folder is not None:
             shutil.rmtree(folder, ignore_errors=True)
 
 
-def _settings(data: Path | None, host: str | None, port: int | None, log_format: str | None) -> Settings:
+def _run(work: Coroutine[Any, Any, None]) -> None:
+    import uvloop  # as the server itself: here, so that other commands start in half the time
+
+    uvloop.run(work)
+
+
+def _given(data: Path | None, host: str | None, port: int | None, log_format: str | None) -> dict[str, Any]:
     http = {name: value for name, value in (("host", host), ("port", port)) if value is not None}
     given: dict[str, Any] = {"http": http} if http else {}
     given |= {"data": data} if data is not None else {}
     given |= {"log_format": log_format} if log_format else {}
+    return given
+
+
+def _check_tls(settings: Settings) -> None:
+    """Told before anything is opened: a certificate and its key belong together and can be read."""
+    certificate, key = settings.http.tls_certificate, settings.http.tls_key
+    if certificate is None and key is None:
+        return
+    if certificate is None or key is None:
+        raise fail("Settings http.tls_certificate and http.tls_key go together: one of them is missing.")
     try:
-        return load_settings(given)
-    except ValidationError as error:
-        first = error.errors()[0]
-        raise fail(f"Setting {'.'.join(map(str, first['loc']))}: {first['msg']}") from None
+        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(certificate, key)
+    except OSError as error:
+        raise fail(f"The certificate {certificate} with the key {key} can't be used: {error}.") from None
 
 
 async def _serve(settings: Settings, template: Path | None, stack: str | None, ephemeral: bool) -> None:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
-    for name in (signal.SIGINT, signal.SIGTERM):
+    for name in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         loop.add_signal_handler(name, stop.set)
-    server = Server(settings, ephemeral)
-    try:
-        await server.start()
-    except DomainError as error:
-        raise fail(error.message) from None
+    server = await _started(settings, ephemeral)
     files = announce(server.settings, server.url)
-    typer.echo(f"Sluiceway is at {server.url}, its data in {settings.data}. Ctrl-C stops it.")
-    typer.echo(f'For AWS tools: eval "$(sluiceway env --port {server.port})"')
+    say = _teller(settings)
+    say(f"Sluiceway is at {server.url}, its data in {settings.data}. Ctrl-C stops it.")
+    say(f'For AWS tools: eval "$(sluiceway env --port {server.port})"')
     if template is not None:
-        threading.Thread(target=_deploy, args=(settings.data, template, stack), daemon=True).start()
+        arguments = (server.settings.data, template, stack or _stack_name(template), say, stop)
+        threading.Thread(target=_deploy, args=arguments, daemon=True).start()
     try:
         await server.until(stop)
+    except DomainError as error:
+        raise fail(error.message) from None
     finally:
         await server.stop()
         for file in files:
             file.unlink(missing_ok=True)
 
 
-def _deploy(data: Path, template: Path, stack: str | None) -> None:
-    """In a thread, as a client like any other."""
-    name = stack or template.resolve().parent.name
+async def _started(settings: Settings, ephemeral: bool) -> Server:
+    from sluiceway.server import Server
+
     try:
-        outputs = deployment.deploy_to(find(data, None), template, name, {}, say=typer.echo)
-    except typer.Exit:
-        typer.echo(f"The server runs on without the stack {name}.", err=True)
+        server = Server(settings, ephemeral)
+        await server.start()
+    except DomainError as error:
+        raise fail(error.message) from None
+    except OSError as error:
+        where = error.filename or settings.data
+        raise fail(f"Can't use {where}: {error.strerror or error}. Choose another folder with --data.") from None
+    except OverflowError:
+        raise fail(
+            f"There is no port {settings.http.port}: choose a --port of 1 to 65535, or 0 for a free one."
+        ) from None
+    return server
+
+
+def _stack_name(template: Path) -> str:
+    """The folder's name, as far as a stack can have it (letters, digits and hyphens, a letter first)."""
+    name = re.sub(r"[^A-Za-z0-9]+", "-", template.resolve().parent.name).strip("-")
+    return name[:128] if name[:1].isalpha() else f"stack-{name}"[:128].rstrip("-")
+
+
+def _deploy(data: Path, template: Path, name: str, say: Say, stop: asyncio.Event) -> None:
+    """In a thread, as a client like any other."""
+    try:
+        outputs = deployment.deploy_to(find(data, None), template, name, {}, say)
+    except (Failed, BotoCoreError, OSError) as error:
+        if not stop.is_set():
+            say(f"{error}\nThe server runs on without the stack {name}.")
         return
     for output, value in outputs.items():
-        typer.echo(f"  {output} = {value}")
+        say(f"  {output} = {value}")
+
+
+def _teller(settings: Settings) -> Say:
+    """What is said to the person who started the server; as the log is, if that is for machines."""
+
+    def say(text: str) -> None:
+        if settings.log_format == "json":
+            row = {"time": datetime.now(UTC).isoformat(), "level": "info", "logger": "sluiceway", "message": text}
+            typer.echo(json.dumps(row, ensure_ascii=False))
+        else:
+            typer.echo(text)
+
+    return say
 
 
 class _Lines(logging.Formatter):
@@ -128,4 +190,5 @@ def _configure_logs(settings: Settings) -> None:
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(_Json() if settings.log_format == "json" else _Lines())
     logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)
+    logging.captureWarnings(True)
     logging.getLogger("sluiceway").setLevel(settings.log_level.upper())
