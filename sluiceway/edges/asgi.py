@@ -73,7 +73,8 @@ class Application:
         except ClientGone:
             return None
         except asyncio.CancelledError:
-            raise
+            # Only a stop cancels a request, once its grace has passed (uvicorn, "timeout_graceful_shutdown").
+            return _answer(503, "ServiceUnavailable", "The server is stopping. Try again in a moment.", request)
         except DomainError as error:
             return _plain_error(request, error)
         except Exception:
