@@ -9,6 +9,7 @@ import http.client
 import re
 import socket
 import time
+import urllib.parse
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -89,7 +90,7 @@ def serialized(service: str, operation: str, params: dict[str, Any], prefix: str
         request = AWSRequest("POST", "http://x/", data=body).prepare()
         body = request.body
         made["headers"].setdefault("Content-Type", "application/x-www-form-urlencoded; charset=utf-8")
-    pairs = "&".join(f"{name}={value}" for name, value in query.items()) if isinstance(query, dict) else str(query)
+    pairs = urllib.parse.urlencode(query, doseq=True, quote_via=urllib.parse.quote)
     path = prefix + made["url_path"] + (f"?{pairs}" if pairs else "")
     body = body.encode() if isinstance(body, str) else bytes(body or b"")
     return Plain(made["method"], path, body, {name.lower(): value for name, value in made["headers"].items()})

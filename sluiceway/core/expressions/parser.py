@@ -235,7 +235,7 @@ class _Parser:
                 parts.append(self._name())
             elif self._take("["):
                 index = self._next()
-                if not index.isdigit() or len(index) > 9:
+                if not (index.isascii() and index.isdigit()) or len(index) > 9:
                     self._at -= 1
                     raise self._syntax()
                 parts.append(int(index))

@@ -98,9 +98,9 @@ def _named(statement: Mapping[str, Any], principal: Principal, allow: bool) -> M
 
 
 def statements_of(document: Document) -> list[Mapping[str, Any]]:
-    """A document's statements; a single one may stand without a list."""
+    """A document's statements; a single one may stand without a list. What is no statement says nothing."""
     found = document.get("Statement", [])
-    return found if isinstance(found, list) else [found]
+    return [one for one in (found if isinstance(found, list) else [found]) if isinstance(one, Mapping)]
 
 
 def _applies(statement: Mapping[str, Any], document: Document, question: Question, context: Context) -> bool:

@@ -72,7 +72,7 @@ def _structured(answer: dict[str, Any]) -> Response:
 
 def _status(value: Any) -> int:
     """A whole number, perhaps as text."""
-    if isinstance(value, str) and value.isdigit():
+    if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) == 3:
         value = int(value)
     if not isinstance(value, int) or isinstance(value, bool) or not 200 <= value <= 599:
         raise BadAnswer("the statusCode must be a number from 200 to 599")

@@ -126,7 +126,7 @@ def answer_of(payload: bytes) -> Answer:
     if not isinstance(answer, dict):
         return Answer(502, b"", None)
     status = answer.get("statusCode", 502)
-    if isinstance(status, str) and status.isdigit():
+    if isinstance(status, str) and status.isascii() and status.isdigit() and len(status) == 3:
         status = int(status)
     if not isinstance(status, int) or not 100 <= status <= 599:
         status = 502

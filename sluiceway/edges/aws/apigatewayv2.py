@@ -211,7 +211,7 @@ class _ApiGateway:
         text = call.params.get("MaxResults")
         if text is None:
             return self._limits.page_max
-        if not str(text).isdigit() or int(text) < 1:
+        if not re.fullmatch("[0-9]{1,9}", str(text)) or int(text) < 1:
             raise Invalid("max_results", "MaxResults must be a positive number.")
         return min(int(text), self._limits.page_max)
 

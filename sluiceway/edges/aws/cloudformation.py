@@ -101,7 +101,7 @@ class _Handlers:
         return {"StackResourceSummaries": summaries}
 
     async def template(self, call: Call) -> Output:
-        row = await self._store.view(self._stacks.get, call.params["StackName"])
+        row = await self._store.view(self._stacks.get, _stack_name(call))
         if call.params.get("TemplateStage") == "Processed":
             return {"TemplateBody": json.dumps(row["request"]["processed"])}
         return {"TemplateBody": row["request"]["text"]}
@@ -116,10 +116,7 @@ class _Handlers:
         return {"Parameters": parameters, "Description": template.get("Description")}
 
     async def _resources(self, call: Call) -> tuple[Row, list[Row]]:
-        name = call.params.get("StackName")
-        if not name:
-            raise Invalid("stack_name", "StackName is required.")
-        row = await self._store.view(self._stacks.get, name)
+        row = await self._store.view(self._stacks.get, _stack_name(call))
         found = await self._store.view(self._stacks.resources, row["id"])
         return row, sorted(found.values(), key=lambda item: str(item["logical"]))
 
@@ -139,6 +136,8 @@ class _Handlers:
         """A template in a bucket of this server: ``https://HOST/BUCKET/KEY``."""
         path = call.params["TemplateURL"].partition("://")[2].partition("/")[2].partition("?")[0]
         bucket, _, key = path.partition("/")
+        if not bucket or not key:
+            raise Invalid("template", "TemplateURL must be a supported URL: http://HOST/BUCKET/KEY.")
         try:
             output = await self._call("s3", "GetObject", {"Bucket": bucket, "Key": key}, call.principal)
         except ApiError as error:
@@ -261,6 +260,13 @@ def _resource(row: Row, item: Row) -> dict[str, Any]:
             "ResourceStatusReason": item["reason"] or None,
         }
     )
+
+
+def _stack_name(call: Call) -> str:
+    name = call.params.get("StackName")
+    if not name:
+        raise Invalid("stack_name", "StackName is required.")
+    return str(name)
 
 
 def _present(values: dict[str, Any]) -> dict[str, Any]:

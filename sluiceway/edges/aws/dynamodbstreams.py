@@ -175,5 +175,5 @@ def _iterator(call: Call) -> dict[str, Any]:
         if not 0 <= at < 2**62:
             raise ValueError
         return {"arn": str(made["arn"]), "at": at, "ms": ms}
-    except (ValueError, KeyError, TypeError, OverflowError):
+    except (ValueError, KeyError, TypeError, OverflowError, RecursionError):
         raise Invalid("value", "Invalid ShardIterator") from None

@@ -23,6 +23,7 @@ from sluiceway.edges.sigv4 import UNSIGNED, SignatureVerifier, Verified
 
 #: ``Request.scratch`` name under which a request's known principal stands; nothing from outside gets there.
 OWN_PRINCIPAL: Final = "own_principal"
+_ANSWER_BYTES_MAX: Final = 16 * 1024 * 1024  # a template is the largest that is asked for
 
 
 class ApiError(Exception):
@@ -108,7 +109,13 @@ async def _parsed(model: OperationModel, response: Response) -> dict[str, Any]:
 
 
 async def _whole(chunks: AsyncIterator[bytes]) -> bytes:
-    return b"".join([chunk async for chunk in chunks])
+    parts, size = [], 0
+    async for chunk in chunks:
+        size += len(chunk)
+        if size > _ANSWER_BYTES_MAX:
+            raise ApiError("EntityTooLarge", f"The answer is over {_ANSWER_BYTES_MAX} bytes.", 413)
+        parts.append(chunk)
+    return b"".join(parts)
 
 
 def coerce(shape: Shape, value: Any) -> Any:

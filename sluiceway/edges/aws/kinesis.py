@@ -200,16 +200,12 @@ class _Kinesis:
     async def put(self, call: Call) -> Output:
         """PutRecord"""
         params, name = call.params, self._name(call)
-        if "PartitionKey" not in params:
-            raise Invalid("partition_key", "PartitionKey must be provided.")
-        put = await self._store.commit(
-            self._streams.put, name, params["Data"], params["PartitionKey"], params.get("ExplicitHashKey")
-        )
+        put = await self._store.commit(self._streams.put, name, *_record(params))
         return {"ShardId": put.shard_id, "SequenceNumber": put.sequence, "EncryptionType": "NONE"}
 
     async def put_many(self, call: Call) -> Output:
         """PutRecords"""
-        records = [(one["Data"], one["PartitionKey"], one.get("ExplicitHashKey")) for one in call.params["Records"]]
+        records = [_record(one) for one in call.params["Records"]]
         puts = await self._store.commit(self._streams.put_many, self._name(call), records)
         return {
             "FailedRecordCount": 0,
@@ -291,6 +287,13 @@ class _Kinesis:
         if call.now_ms - issued_ms > self._limits.iterator_s * 1000:
             raise Conflict("token_expired", f"NextToken expired: it is good for {self._limits.iterator_s} s.")
         return stream, shard
+
+
+def _record(given: dict[str, Any]) -> tuple[bytes, str, str | None]:
+    """Data, partition key and explicit hash key; botocore's model no longer says that the first two are needed."""
+    if "Data" not in given or "PartitionKey" not in given:
+        raise Invalid("record", "Data and PartitionKey must be provided.")
+    return given["Data"], given["PartitionKey"], given.get("ExplicitHashKey")
 
 
 def _token_of(kind: str, stream: str, shard: str, now_ms: int) -> str:

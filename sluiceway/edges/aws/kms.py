@@ -65,6 +65,8 @@ class _Kms:
 
     async def decrypt(self, call: Call) -> Output:
         params = call.params
+        if "CiphertextBlob" not in params:
+            raise Invalid("ciphertext_missing", "CiphertextBlob must be provided.")
         key, plain = await self._store.view(
             self._keys.decrypt, params["CiphertextBlob"], _context(params), params.get("KeyId")
         )
@@ -239,7 +241,9 @@ def _page(call: Call, rows: list[dict[str, Any]], member: str, name: str) -> dic
     """Rows stand in the order of ``name``; the marker is the last one's."""
     marker = call.params.get("Marker") or ""
     left = [row for row in rows if row[name] > marker]
-    limit = min(call.params.get("Limit") or _PAGE_MAX, 1000)
+    limit = call.params.get("Limit", _PAGE_MAX)
+    if not 1 <= limit <= 1000:
+        raise Invalid("limit", "Limit must be between 1 and 1000.")
     out: dict[str, Any] = {member: left[:limit], "Truncated": len(left) > limit}
     if len(left) > limit:
         out["NextMarker"] = left[limit - 1][name]

@@ -168,7 +168,10 @@ class _Lambda:
 
     async def list_functions(self, call: Call) -> Output:
         """ListFunctions"""
-        limit = min(call.params.get("MaxItems") or self._functions.limits.page_max, self._functions.limits.page_max)
+        limit = call.params.get("MaxItems", self._functions.limits.page_max)
+        if limit < 1:
+            raise Invalid("value", "MaxItems must be at least 1.")
+        limit = min(limit, self._functions.limits.page_max)
         after = _after(call.params.get("Marker"))
         found = await self._store.view(self._functions.page, after, limit + 1)
         output: dict[str, Any] = {"Functions": [_configuration(function) for function in found[:limit]]}

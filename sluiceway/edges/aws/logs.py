@@ -51,7 +51,7 @@ class _Logs:
     def _filtered(self, view: View, params: dict[str, Any], function: str) -> dict[str, Any]:
         wanted = _words(params.get("filterPattern") or "")
         streams, prefix = params.get("logStreamNames"), params.get("logStreamNamePrefix") or ""
-        limit = min(params.get("limit") or _PAGE_MAX, _PAGE_MAX)
+        limit = _limit(params, _PAGE_MAX)
         begin, end = params.get("startTime"), params.get("endTime")
         offset, number = _place(params.get("nextToken")) or (self._start(view, function, begin), 0)
         found: list[dict[str, Any]] = []
@@ -118,7 +118,7 @@ class _Logs:
                 "lastEventTimestamp": spans[name][1],
                 "arn": arn + name,
             }
-            for name in names[: min(call.params.get("limit") or 50, 50)]
+            for name in names[: _limit(call.params, 50)]
         ]
         return {"logStreams": shown}
 
@@ -141,6 +141,13 @@ class _Logs:
         """DeleteLogGroup: the lines that are kept now."""
         await self._store.commit(self._logs.remove, _function(call))
         return None
+
+
+def _limit(params: dict[str, Any], limit_max: int) -> int:
+    limit = params.get("limit", limit_max)
+    if not 1 <= limit <= limit_max:
+        raise Invalid("limit", f"limit must be between 1 and {limit_max}.")
+    return int(limit)
 
 
 def _group(call: Call) -> str:
@@ -174,8 +181,10 @@ def _place(token: str | None) -> tuple[int, int] | None:
         return None
     try:
         offset, number = json.loads(base64.urlsafe_b64decode(token))
+        if not 0 <= int(offset) < 2**62 or not 0 <= int(number) < 2**62:
+            raise ValueError
         return int(offset), int(number)
-    except (ValueError, TypeError):
+    except (ValueError, TypeError, OverflowError, RecursionError):
         raise Invalid("token", "The specified nextToken is invalid.") from None
 
 

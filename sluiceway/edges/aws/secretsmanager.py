@@ -275,7 +275,10 @@ def _page(params: dict[str, Any], items: list[dict[str, Any]], member: str) -> d
     if not (token.isascii() and token.isdigit()) or len(token) > 9:
         raise Invalid("next_token", "The NextToken value is invalid.")
     start = int(token)
-    end = start + min(params.get("MaxResults") or _PAGE_MAX, _PAGE_MAX)
+    limit = params.get("MaxResults", _PAGE_MAX)
+    if not 1 <= limit <= _PAGE_MAX:
+        raise Invalid("max_results", f"MaxResults must be between 1 and {_PAGE_MAX}.")
+    end = start + limit
     out: dict[str, Any] = {member: items[start:end]}
     if end < len(items):
         out["NextToken"] = str(end)

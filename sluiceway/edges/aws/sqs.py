@@ -348,7 +348,10 @@ def _name(call: Call) -> str:
     url = call.params.get("QueueUrl")
     if url is None:
         return str(call.params.get("QueueName", ""))
-    name = urlsplit(str(url)).path.rstrip("/").rpartition("/")[2]
+    try:
+        name = urlsplit(str(url)).path.rstrip("/").rpartition("/")[2]
+    except ValueError:
+        name = ""
     if not name:
         raise NotFound("queue", "The specified queue does not exist.")
     return name

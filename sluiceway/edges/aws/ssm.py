@@ -91,8 +91,10 @@ class _Ssm:
         params = call.params
         versions = await self._store.view(self._parameters.history, params["Name"])
         after = params.get("NextToken") or "0"
-        left = [item for item in versions if after.isdigit() and item.version > int(after)]
-        limit = min(params.get("MaxResults") or _DESCRIBE_MAX, _DESCRIBE_MAX)
+        if not (after.isascii() and after.isdigit()) or len(after) > 9:
+            raise Invalid("next_token", "The specified token is not valid.")
+        left = [item for item in versions if item.version > int(after)]
+        limit = _limit(params, _DESCRIBE_MAX)
         out = [{**_metadata(item), "Value": self._value(item, call)} for item in left[:limit]]
         more = {"NextToken": str(left[limit - 1].version)} if len(left) > limit else {}
         return {"Parameters": [{k: v for k, v in row.items() if k != "ARN"} for row in out], **more}
@@ -221,8 +223,15 @@ def _below(name: str, path: str, recursive: bool) -> bool:
     return name.startswith(prefix) and (recursive or "/" not in name[len(prefix) :])
 
 
+def _limit(params: dict[str, Any], limit_max: int) -> int:
+    limit = params.get("MaxResults", limit_max)
+    if not 1 <= limit <= limit_max:
+        raise Invalid("max_results", f"MaxResults must be between 1 and {limit_max}.")
+    return int(limit)
+
+
 def _page(params: dict[str, Any], items: list[Parameter], limit_max: int) -> tuple[list[Parameter], dict[str, Any]]:
-    limit = min(params.get("MaxResults") or limit_max, limit_max)
+    limit = _limit(params, limit_max)
     more = {"NextToken": items[limit - 1].name} if len(items) > limit else {}
     return items[:limit], more
 

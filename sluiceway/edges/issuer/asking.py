@@ -60,7 +60,7 @@ def read(params: dict[str, str], allowed: Sequence[str]) -> Asked:
     if "request" in params or "request_uri" in params:
         raise Wrong(redirect_uri, state, "request_not_supported", "Request objects are not supported.")
     age = params.get("max_age")
-    if age is not None and (not age.isdigit() or len(age) > 9):
+    if age is not None and (not (age.isascii() and age.isdigit()) or len(age) > 9):
         raise Wrong(redirect_uri, state, "invalid_request", "max_age must be a number of seconds.")
     scopes = [scope for scope in params.get("scope", "").split() if scope in SCOPES]
     return Asked(

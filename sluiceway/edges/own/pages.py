@@ -6,6 +6,7 @@ import asyncio
 import base64
 import ipaddress
 import logging
+import re
 import time
 from collections.abc import Awaitable, Callable
 from typing import Any, Final, Protocol
@@ -28,6 +29,7 @@ log = logging.getLogger(__name__)
 #: What a person calls a log -> the kinds of logs it may name.
 _LOG_KINDS: Final = ("bucket", "topic", "table", "stream", "function", "function-logs", "index", "mailbox", "stack")
 _SERVICE: Final = "sluiceway"
+_WHOLE: Final = re.compile(r"[0-9]{1,15}\Z")
 _PAGE_MAX: Final = 1000
 _WAIT_S_MAX: Final = 20.0
 
@@ -154,7 +156,7 @@ def _is_loopback(client: str) -> bool:
 
 def _number(query: dict[str, str], name: str, default: int) -> int:
     text = query.get(name, str(default))
-    if not text.isdigit():
+    if not _WHOLE.match(text):
         raise Invalid("number", f"{name} must be a whole number.")
     return int(text)
 
@@ -163,11 +165,13 @@ def _read(view: View, name: str, begin: str, limit: int) -> dict[str, Any]:
     """Entries from an offset, or (``@`` and milliseconds) from a time."""
     bounds = view.bounds(name)
     if begin.startswith("@"):
+        if not _WHOLE.match(begin[1:] or "0"):
+            raise Invalid("number", "from must be an offset, @ and milliseconds since 1970, or end.")
         offset = offset_at(view, name, int(begin[1:] or 0))
     elif begin == "end":
         offset = bounds.next
     else:
-        offset = int(begin) if begin.isdigit() else bounds.first
+        offset = int(begin) if _WHOLE.match(begin) else bounds.first
     entries = view.read(name, offset, limit)
     following = entries[-1].offset + 1 if entries else max(offset, bounds.first)
     return {

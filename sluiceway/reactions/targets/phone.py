@@ -63,7 +63,7 @@ def _reason(answer: bytes) -> str:
     try:
         document = json.loads(answer)
         return f"{document.get('message', '')} (code {document.get('code')})"
-    except (ValueError, AttributeError):
+    except (ValueError, AttributeError, RecursionError):
         return answer[:200].decode("utf-8", "replace")
 
 

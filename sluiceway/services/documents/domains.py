@@ -107,7 +107,7 @@ def _check_policy(policy: str) -> None:
         return
     try:
         document = json.loads(policy)
-    except ValueError:
+    except (ValueError, RecursionError):
         document = None
     if not isinstance(document, dict) or not document.get("Statement") or len(policy) > 102_400:
         raise Invalid("policy", "The access policy is not a policy document.")

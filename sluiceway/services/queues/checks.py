@@ -16,6 +16,7 @@ _FIFO_NAME = re.compile(r"[A-Za-z0-9_-]{1,75}\.fifo")
 _FIFO_ID = re.compile(r"[A-Za-z0-9!-/:-@\[-`{-~]{1,128}")
 _ATTRIBUTE_NAME = re.compile(r"(?!\.)(?!.*\.\.)[A-Za-z0-9_.-]{1,256}(?<!\.)")
 _BODY = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")
+_NUMBER = re.compile(r"[0-9]{1,9}\Z")
 _MESSAGE_ATTRIBUTES_MAX: Final = 10
 
 #: Attribute -> its least and greatest value.
@@ -61,7 +62,7 @@ def _check_value(name: str, value: str) -> None:
     wrong = Invalid("attribute_value", f"Invalid value for the parameter {name}.")
     if name in _RANGES:
         low, high = _RANGES[name]
-        if not value.isdigit() or not low <= int(value) <= high:
+        if not _NUMBER.match(value) or not low <= int(value) <= high:
             raise wrong
     elif (name in _FLAGS and value not in ("true", "false")) or (name in _CHOICES and value not in _CHOICES[name]):
         raise wrong
@@ -78,7 +79,7 @@ def _check_document(name: str, value: str, wrong: Invalid) -> None:
             Arn.parse(document["deadLetterTargetArn"])
             if not 1 <= int(document["maxReceiveCount"]) <= 1000:
                 raise ValueError
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, OverflowError, RecursionError):
         raise wrong from None
 
 

@@ -102,7 +102,7 @@ class Receipt:
         """Raises ``Invalid("receipt_handle")`` if it is not one of this queue's."""
         try:
             name, number, nonce = json.loads(base64.urlsafe_b64decode(handle.encode("ascii")))
-        except (binascii.Error, ValueError, TypeError):
+        except (binascii.Error, ValueError, TypeError, RecursionError):
             raise _unknown() from None
         if name != queue or not isinstance(number, int) or not isinstance(nonce, str):
             raise _unknown()

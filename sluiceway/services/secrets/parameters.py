@@ -128,7 +128,11 @@ class Parameters:
             raise NotFound("parameter", f"Parameter {selector[:1100]} not found.")
         if version is None:
             return found
-        row = view.get(HISTORY, (found.name, int(version))) if version.isdigit() and len(version) < 10 else None
+        row = (
+            view.get(HISTORY, (found.name, int(version)))
+            if version.isascii() and version.isdigit() and len(version) < 10
+            else None
+        )
         if row is None:
             raise NotFound(
                 "version",

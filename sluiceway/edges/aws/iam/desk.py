@@ -58,7 +58,9 @@ class Desk:
 
     def page(self, call: Call, items: Iterable[T], name_of: Callable[[T], str]) -> tuple[list[T], dict[str, Any]]:
         """One page of ``items`` (in the order of their names) and the members that say where it ends."""
-        limit = min(int(call.params.get("MaxItems") or 100), self.accounts.limits.page_max)
+        limit = int(call.params.get("MaxItems", 100))
+        if not 1 <= limit <= self.accounts.limits.page_max:
+            raise Invalid("max_items", f"MaxItems must be between 1 and {self.accounts.limits.page_max}.")
         marker = str(call.params.get("Marker") or "")
         taken: list[T] = []
         for item in items:
