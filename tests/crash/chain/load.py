@@ -20,7 +20,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from helpers.server import ServerProcess
 
 LARGE = 300_000  # bytes: such an object is a blob beside the store
-PAUSE_S = 0.05  # between two requests of a producer, a little more or less
+PAUSE_S = 0.02  # between two requests of a producer, a little more or less
 AGAIN_S = 0.05  # before a request without an answer is sent again
 
 #: What the loss of a connection looks like. An answer that is an error is none of these.
