@@ -118,10 +118,20 @@ def _text(value: Any) -> str:
 
 
 def _int(value: Any) -> int:
+    """32 bits (Smithy, "Simple types")."""
+    return _whole(value, 1 << 31)
+
+
+def _long(value: Any) -> int:
+    """64 bits."""
+    return _whole(value, 1 << 63)
+
+
+def _whole(value: Any, bound: int) -> int:
     if isinstance(value, float) and value.is_integer():
-        return int(value)
-    if isinstance(value, bool) or not isinstance(value, int):
-        raise wrong("A value that must be an integer is none.")
+        value = int(value)
+    if isinstance(value, bool) or not isinstance(value, int) or not -bound <= value < bound:
+        raise wrong("A value that must be an integer is none, or is out of range.")
     return value
 
 
@@ -145,7 +155,7 @@ _SCALAR_READERS: Final[Mapping[str, Reader]] = {
     "double": _float,
     "float": _float,
     "integer": _int,
-    "long": _int,
+    "long": _long,
     "timestamp": scalars.number_to_time,
 }
 

@@ -44,7 +44,10 @@ def text_to_int(text: str) -> int:
     try:
         if len(text) > 20:
             raise ValueError
-        return int(text)
+        value = int(text)
+        if not -(1 << 63) <= value < 1 << 63:
+            raise ValueError
+        return value
     except ValueError:
         raise wrong(f"{text[:40]!r} is not an integer.") from None
 
