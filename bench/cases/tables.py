@@ -15,14 +15,14 @@ KEYS = 64
 TARGET = "DynamoDB_20120810"
 
 
-def item(key: str) -> dict[str, object]:
-    """About 1 KB."""
+def item(key: str, text: str = "x") -> dict[str, object]:
+    """About 1 KB, mostly ``text``."""
     return {
         "id": {"S": key},
         "n": {"N": "1234.5"},
         "tags": {"L": [{"S": "one"}, {"S": "two"}]},
         "about": {"M": {"name": {"S": "somebody"}, "old": {"BOOL": False}}},
-        "text": {"S": "x" * 850},
+        "text": {"S": text * 850},
     }
 
 
@@ -45,7 +45,9 @@ class PutItem(Case):
         return {}
 
     def script(self, target: Target, made: Made, worker: int) -> Script:
-        bodies = [json.dumps({"TableName": TABLE, "Item": item(f"{worker}/{n}")}).encode() for n in range(KEYS)]
+        # Each item differs from the one that it replaces, as a put that changes nothing need not be written.
+        items = [item(f"{worker}/{n}", text) for text in "xy" for n in range(KEYS)]
+        bodies = [json.dumps({"TableName": TABLE, "Item": one}).encode() for one in items]
         return repeat([target.json("dynamodb", f"{TARGET}.PutItem", body) for body in bodies])
 
 

@@ -214,9 +214,18 @@ class FileStaged:
     async def _step(self, data: bytes, before: asyncio.Future[None] | None) -> None:
         if before is not None:
             await before
-        jobs = [self._blobs.run(self._file.write, data)]
-        jobs += [self._blobs.run(_feed, hasher, data) for hasher in self._hashers]
+        # Two threads: the first hasher is MD5, which takes as long as the disk and all others together.
+        first, others = self._hashers[:1], self._hashers[1:]
+        jobs = [self._blobs.run(self._take, data, others)]
+        if first:
+            jobs.append(self._blobs.run(_feed, first[0], data))
         await asyncio.gather(*jobs)
+
+    def _take(self, data: bytes, hashers: Sequence[Hasher]) -> None:
+        """On a thread."""
+        self._file.write(data)
+        for hasher in hashers:
+            hasher.update(data)
 
     async def _wait(self, ahead: int) -> None:
         """Until at most ``ahead`` steps are left. A sender that goes away here does not stop them."""
