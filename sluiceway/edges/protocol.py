@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any
+from typing import Any, cast
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from sluiceway.config import HttpSettings
+from sluiceway.edges.joining import JoiningTransport
 
 
 class _HeadersTooLarge(Exception):
@@ -34,7 +35,7 @@ class BoundedHttpProtocol(HttpToolsProtocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """A client that connects and says nothing is let go."""
-        super().connection_made(transport)
+        super().connection_made(cast(asyncio.Transport, JoiningTransport(transport)))
         self._expect_headers()
 
     def connection_lost(self, exc: Exception | None) -> None:
