@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import socket
 from collections.abc import Generator
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import uvicorn
 
@@ -17,6 +18,39 @@ from sluiceway.errors import Unavailable
 
 _BACKLOG = 2048
 _SOCKET_MESSAGE_BYTES = 256 * 1024  # above the 128 KiB of API Gateway, so that the edge itself refuses with 1009
+
+
+#: What uvicorn says of its clients' faults, some of them as errors with a traceback.
+_CLIENTS_FAULTS: Final = frozenset(
+    {
+        "ASGI callable returned without completing handshake.",  # a refused WebSocket
+        "Invalid HTTP request received.",
+        "Invalid UTF-8 sequence received from client.",
+        "Unsupported upgrade request.",
+    }
+)
+_REPEAT_S: Final = 10.0
+
+
+class _Quiet(logging.Filter):
+    """Keeps clients from filling the log: their faults are told when debugging, and a flood once in a while."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._told: dict[str, float] = {}
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Whether the record is logged."""
+        words = str(record.msg)
+        if words in _CLIENTS_FAULTS:
+            return logging.getLogger(record.name).isEnabledFor(logging.DEBUG)
+        if words != "Exceeded concurrency limit.":
+            return True
+        told = self._told.get(words)
+        if told is not None and record.created - told < _REPEAT_S:
+            return False
+        self._told[words] = record.created
+        return True
 
 
 class _Uvicorn(uvicorn.Server):
@@ -70,6 +104,9 @@ class Listener:
             ssl_keyfile=key,
         )
         self._server = _Uvicorn(config)
+        log = logging.getLogger("uvicorn.error")
+        if not any(isinstance(one, _Quiet) for one in log.filters):
+            log.addFilter(_Quiet())
         self._task: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
