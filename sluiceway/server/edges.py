@@ -35,7 +35,7 @@ from sluiceway.edges.http import Handler
 from sluiceway.edges.issuer.issuer import Issuer
 from sluiceway.edges.s3.edge import S3Edge
 from sluiceway.edges.sns_pages import SnsPages
-from sluiceway.reactions.stacks.registry import providers
+from sluiceway.reactions.stacks.registry import accepted
 from sluiceway.server.services import Services
 from sluiceway.services.mappings import RoleRights
 
@@ -105,5 +105,5 @@ class Edges:
         mapping = mapping_operations(s.store, s.mappings, s.sources, s.functions, rights.may_read, rights.may_send)
         return [
             lambda_edge(s.store, s.blobs, s.functions, invoker, archives, s.check_role, mapping),
-            cloudformation_edge(s.store, s.stacks, providers().keys(), client.call, s.settings.stacks),
+            cloudformation_edge(s.store, s.stacks, accepted(), client.call, s.settings.stacks),
         ]

@@ -25,6 +25,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
+from helpers.commands import Command, begin, complete
 from helpers.server import ServerProcess, eventually
 
 AWS = Path(sys.executable).with_name("aws")
@@ -61,13 +62,10 @@ def command(*arguments: object) -> list[str]:
 
 def run(home: Path, *arguments: object, code: int = 0, **more: str) -> str:
     """What a command printed; it ends with ``code`` and never with a traceback."""
-    done = subprocess.run(
-        command(*arguments), env=environment(home, **more), capture_output=True, text=True, timeout=60, cwd=home
-    )
-    text = done.stdout + done.stderr
+    found, text = complete(environment(home, **more), home, *arguments)
     assert "Traceback" not in text, text
-    assert done.returncode == code, f"{done.returncode}: {text}"
-    return done.stdout if code == 0 else text
+    assert found == code, f"{found}: {text}"
+    return text
 
 
 def on(server: ServerProcess, *arguments: object, code: int = 0) -> str:
@@ -117,8 +115,8 @@ REFUSED: dict[str, tuple[Callable[[Path], tuple[Any, ...]], dict[str, str], int,
         lambda home: ("up", template(home / "nothing", "Description: x"), "--data", "d"), {}, 1, ("Resources member",),
     ),
     "template that is no text": (
-        lambda home: ("deploy", folder_with(home, "binary", t__yaml=b"\xff\xfe\x00") / "t.yaml", "--stack", "x"),
-        {}, 1, ("no server", ),
+        lambda home: ("up", folder_with(home, "binary", t__yaml=b"\xff\xfe\x00") / "t.yaml", "--data", "d"),
+        {}, 1, ("not text in UTF-8", ),
     ),
     "data is a file": (lambda home: ("up", "--data", __file__), {}, 1, ("Can't use", "Choose another folder")),
     "ephemeral data": (lambda home: ("up", "--ephemeral", "--data", "d"), {}, 1, ("leave --data away",)),
@@ -178,11 +176,7 @@ def refusals(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[int, s
 
     def attempt(name: str) -> tuple[str, tuple[int, str]]:
         arguments, more, _, _ = REFUSED[name]
-        done = subprocess.run(
-            command(*arguments(home)), env=environment(home, **more), capture_output=True, text=True, timeout=60,
-            cwd=home,
-        )  # fmt: skip
-        return name, (done.returncode, done.stdout + done.stderr)
+        return name, complete(environment(home, **more), home, *arguments(home))
 
     with ThreadPoolExecutor(4) as pool:
         return dict(pool.map(attempt, REFUSED))
@@ -201,13 +195,11 @@ def test_what_cannot_be_is_refused_in_words(refusals: dict[str, tuple[int, str]]
 def test_a_folder_that_cannot_be_written(tmp_path: Path) -> None:
     closed = tmp_path / "closed"
     closed.mkdir(mode=0o555)
-    options: dict[str, Any] = {"user": 65534, "group": 65534, "extra_groups": []} if os.getuid() == 0 else {}
-    for folder in (tmp_path, *tmp_path.parents[:2]):
-        folder.chmod(folder.stat().st_mode | 0o055)
+    as_others = ["setpriv", "--bounding-set=-dac_override", "--inh-caps=-dac_override"] if os.getuid() == 0 else []
     for data in (closed, closed / "data"):
         done = subprocess.run(
-            command("up", "--data", data, "--port", 0), env=environment(tmp_path, PYTHONDONTWRITEBYTECODE="1"),
-            capture_output=True, text=True, timeout=60, cwd="/", **options,
+            [*as_others, *command("up", "--data", data, "--port", 0)], env=environment(tmp_path),
+            capture_output=True, text=True, timeout=60, cwd=tmp_path,
         )  # fmt: skip
         assert done.returncode == 1 and "Traceback" not in done.stderr, done.stderr
         assert "Can't use" in done.stderr and "Permission denied" in done.stderr
@@ -234,8 +226,6 @@ def test_a_second_server_on_the_folder_or_the_port_is_refused(server: ServerProc
 
 
 def test_a_shell_with_env_and_the_aws_command_line(server: ServerProcess) -> None:
-    for name in ("s3", "sns", "dynamodb"):
-        assert name
     server.client("s3").create_bucket(Bucket="seen-by-the-shell")
     script = f"""
         set -e
@@ -277,7 +267,7 @@ def test_keys_of_named_users_and_their_policies(server: ServerProcess, tmp_path:
     listed = on(server, "keys", "list")
     assert f"{pair[0]}  Active" in listed and "ada" in listed and pair[1] not in listed
     on(server, "keys", "disable", pair[0])
-    with pytest.raises(ClientError, match="InvalidAccessKeyId|disabled"):
+    with pytest.raises(ClientError, match="InvalidAccessKeyId"):
         own.get_object(Bucket="open-to-ada", Key="x")
     assert f"{pair[0]}  Inactive" in on(server, "keys", "list")
     second = json.loads(on(server, "keys", "create", "ada"))
@@ -300,29 +290,9 @@ def test_keys_that_cannot_be_made(server: ServerProcess, tmp_path: Path) -> None
     assert "eve" not in [user["UserName"] for user in server.client("iam").list_users()["Users"]]
 
 
-class Following:
-    """A command that goes on, and the lines that it has printed."""
-
-    def __init__(self, server: ServerProcess, *arguments: object) -> None:
-        self.lines: list[str] = []
-        self.process = subprocess.Popen(
-            command(*arguments, "--data", server.data), env=environment(server.data.parent), stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT, text=True,
-        )  # fmt: skip
-        threading.Thread(target=self._read, daemon=True).start()
-
-    def _read(self) -> None:
-        assert self.process.stdout is not None
-        for line in self.process.stdout:
-            self.lines.append(line.rstrip())
-
-    def has(self, *parts: str) -> bool:
-        text = "\n".join(self.lines)
-        return all(part in text for part in parts)
-
-    def interrupt(self) -> int:
-        self.process.send_signal(signal.SIGINT)
-        return self.process.wait(20)
+def following(server: ServerProcess, *arguments: object) -> Command:
+    home = server.data.parent
+    return begin(environment(home), home, *arguments, "--data", server.data)
 
 
 def test_events_of_a_topic_from_an_offset_or_a_time_and_as_they_come(server: ServerProcess) -> None:
@@ -332,7 +302,7 @@ def test_events_of_a_topic_from_an_offset_or_a_time_and_as_they_come(server: Ser
     time.sleep(1.1)
     between = datetime.datetime.now(datetime.UTC)
     sns.publish(TopicArn=arn, Message="second")
-    following = Following(server, "events", "topic:told", "--follow", "--from", "1")
+    follower = following(server, "events", "topic:told", "--follow", "--from", "1")
     rows = [json.loads(line) for line in on(server, "events", "topic:told").splitlines()]
     assert [row["offset"] for row in rows] == [0, 1] and rows[0]["log"] == "topic/told"
     assert "first" in json.dumps(rows[0]) and "second" in json.dumps(rows[1])
@@ -341,16 +311,24 @@ def test_events_of_a_topic_from_an_offset_or_a_time_and_as_they_come(server: Ser
     ]
     later = on(server, "events", "topic:told", "--from", between.isoformat())
     assert [json.loads(line)["offset"] for line in later.splitlines()] == [1]
-    eventually(lambda: following.has("second"))
+    eventually(lambda: follower.has("second"))
     sns.publish(TopicArn=arn, Message="third")
-    eventually(lambda: following.has("third"))
-    assert not following.has("first") and following.interrupt() == 0 and not following.has("Traceback")
+    eventually(lambda: follower.has("third"))
+    assert not follower.has("first") and follower.signal(signal.SIGINT) == 0 and not follower.has("Traceback")
 
 
 def test_events_of_buckets_tables_and_streams(server: ServerProcess) -> None:
     s3, sns, dynamodb, kinesis = (server.client(name) for name in ("s3", "sns", "dynamodb", "kinesis"))
     s3.create_bucket(Bucket="eventful")
     arn = sns.create_topic(Name="from-bucket")["TopicArn"]
+    statement = {
+        "Effect": "Allow",
+        "Principal": {"Service": "s3.amazonaws.com"},
+        "Action": "sns:Publish",
+        "Resource": arn,
+    }
+    policy = json.dumps({"Version": "2012-10-17", "Statement": [statement]})
+    sns.set_topic_attributes(TopicArn=arn, AttributeName="Policy", AttributeValue=policy)
     s3.put_bucket_notification_configuration(
         Bucket="eventful",
         NotificationConfiguration={"TopicConfigurations": [{"TopicArn": arn, "Events": ["s3:ObjectCreated:*"]}]},
@@ -427,13 +405,13 @@ def test_deploy_says_what_it_did_and_what_is_wrong(server: ServerProcess, tmp_pa
 
 def test_logs_of_a_function(server: ServerProcess, tmp_path: Path) -> None:
     on(server, "deploy", template(tmp_path / "app", FUNCTION), "--stack", "sleeper")
-    following = Following(server, "logs", "slow", "--follow")
+    follower = following(server, "logs", "slow", "--follow")
     client = server.client("lambda")
     client.invoke(FunctionName="slow", Payload=b'{"word": "one"}')
-    eventually(lambda: following.has("woken by {'word': 'one'}"))
+    eventually(lambda: follower.has("woken by {'word': 'one'}"))
     client.invoke(FunctionName="slow", Payload=b'{"word": "two"}')
-    eventually(lambda: following.has("two"))
-    assert following.interrupt() == 0
+    eventually(lambda: follower.has("two"))
+    assert follower.signal(signal.SIGINT) == 0
     assert "woken by {'word': 'one'}" in on(server, "logs", "slow")
     assert "There is no function nobody" in on(server, "logs", "nobody", code=1)
     client.delete_function(FunctionName="slow")
@@ -443,13 +421,13 @@ def test_ctrl_c_during_deploy_leaves_the_work_to_the_server(server: ServerProces
     resources = "".join(f"  Q{number}: {{Type: AWS::SQS::Queue}}\n" for number in range(200))
     many = template(tmp_path / "many", f"Resources:\n{resources}")
     formation = server.client("cloudformation")
-    going = Following(server, "deploy", many, "--stack", "many")
+    going = following(server, "deploy", many, "--stack", "many")
 
     def begun() -> bool:
         return any(stack["StackName"] == "many" for stack in formation.describe_stacks()["Stacks"])
 
     eventually(begun, every=0.01)
-    code = going.interrupt()
+    code = going.signal(signal.SIGINT)
     assert not going.has("Traceback")
     if code != 0:  # or it was done already
         assert code == 130 and going.has("Stopped waiting")
@@ -654,7 +632,7 @@ def test_reset_wipes_everything_and_the_folder_is_gone_at_exit(ephemeral: Epheme
         assert reset(ephemeral, "GET") == 405
         assert reset(ephemeral) == 200, round_
         assert [bucket["Name"] for bucket in s3.list_buckets()["Buckets"]] == []
-        assert "QueueUrls" not in sqs.list_queues()
+        assert not sqs.list_queues().get("QueueUrls")
         assert kinesis.list_streams()["StreamNames"] == []
         assert client.list_functions()["Functions"] == []
         assert ephemeral.client("cloudformation").describe_stacks()["Stacks"] == []
@@ -676,7 +654,7 @@ def test_reset_with_requests_under_way(ephemeral: Ephemeral, tmp_path: Path) -> 
     time.sleep(0.3)
     began = time.monotonic()
     assert reset(ephemeral) == 200 and time.monotonic() - began < 10
-    assert "QueueUrls" not in ephemeral.client("sqs").list_queues()
+    assert not ephemeral.client("sqs").list_queues().get("QueueUrls")
     assert ephemeral.stop() == 0
     thread.join(20)
     assert "Traceback" not in "\n".join(ephemeral.lines), "\n".join(ephemeral.lines)

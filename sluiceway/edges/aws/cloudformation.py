@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 from collections.abc import Awaitable, Callable, Collection, Mapping
 from datetime import UTC, datetime
 from typing import Any, Final
+from urllib.parse import unquote, urlsplit
 
 from sluiceway.config import StackSettings
 from sluiceway.core.identity import Principal
@@ -14,7 +16,7 @@ from sluiceway.core.store import Store
 from sluiceway.edges.aws.inprocess import ApiError
 from sluiceway.edges.aws.operations import Call, ErrorTable, Operation, Output, ServiceEdge
 from sluiceway.errors import AlreadyExists, Conflict, Invalid, NotFound, NotImplementedYet, Throttled, TooLarge
-from sluiceway.services.stacks import sam, templates
+from sluiceway.services.stacks import intrinsics, sam, templates
 from sluiceway.services.stacks.state import Request, Row, Stacks
 
 #: CloudFormation answers nearly everything with ValidationError (each operation's "Errors").
@@ -28,13 +30,13 @@ ERRORS: Final[ErrorTable] = {
     (NotFound, "operation"): "InvalidAction",
 }
 
+_BUCKET_HOST = re.compile(r"(.+)\.s3[.-].+")
+Types = Mapping[str, Collection[str]]
 CallOperation = Callable[[str, str, dict[str, Any], Principal], Awaitable[dict[str, Any]]]
 
 
 class _Handlers:
-    def __init__(
-        self, store: Store, stacks: Stacks, types: Collection[str], call: CallOperation, limits: StackSettings
-    ) -> None:
+    def __init__(self, store: Store, stacks: Stacks, types: Types, call: CallOperation, limits: StackSettings) -> None:
         self._store = store
         self._stacks = stacks
         self._types = types
@@ -107,10 +109,16 @@ class _Handlers:
         return {"TemplateBody": row["request"]["text"]}
 
     async def validate(self, call: Call) -> Output:
-        template = templates.parse(await self._text(call, None))
+        template = await asyncio.to_thread(templates.parse, await self._text(call, None))
         declared = template.get("Parameters") or {}
+        hidden = templates.hidden_parameters(template)
         parameters = [
-            {"ParameterKey": name, "DefaultValue": spec.get("Default"), "Description": spec.get("Description")}
+            {
+                "ParameterKey": name,
+                "DefaultValue": intrinsics.text_of(spec["Default"]) if "Default" in spec else None,
+                "Description": spec.get("Description"),
+                "NoEcho": name in hidden,
+            }
             for name, spec in declared.items()
         ]
         return {"Parameters": parameters, "Description": template.get("Description")}
@@ -128,14 +136,23 @@ class _Handlers:
         text = call.params.get("TemplateBody")
         if not text:
             raise Invalid("template", "Either Template URL or Template Body must be specified.")
-        if len(text.encode()) > self._limits.template_bytes_max:
-            raise TooLarge("template", f"The template is over {self._limits.template_bytes_max} bytes.")
-        return str(text)
+        return self._bounded(str(text), self._limits.body_bytes_max, "templateBody")
+
+    def _bounded(self, text: str, limit: int, where: str) -> str:
+        if len(text.encode()) > limit:
+            raise TooLarge(
+                "template",
+                f"1 validation error detected: Value at '{where}' failed to satisfy constraint: Member must have length "
+                f"less than or equal to {limit}",
+            )
+        return text
 
     async def _fetched(self, call: Call) -> str:
-        """A template in a bucket of this server: ``https://HOST/BUCKET/KEY``."""
-        path = call.params["TemplateURL"].partition("://")[2].partition("/")[2].partition("?")[0]
-        bucket, _, key = path.partition("/")
+        """A template in a bucket of this server: ``https://HOST/BUCKET/KEY`` or ``https://BUCKET.s3.HOST/KEY``."""
+        url = urlsplit(call.params["TemplateURL"])
+        own = _BUCKET_HOST.match(url.hostname or "")
+        path = unquote(url.path.removeprefix("/"))
+        bucket, _, key = (own[1], "", path) if own else path.partition("/")
         if not bucket or not key:
             raise Invalid("template", "TemplateURL must be a supported URL: http://HOST/BUCKET/KEY.")
         try:
@@ -144,32 +161,39 @@ class _Handlers:
             raise Invalid("template", f"S3 error: {error.message}") from None
         body = output["Body"]
         content = body if isinstance(body, bytes) else body.read()
-        return str(content.decode("utf-8", "replace"))
+        return self._bounded(str(content.decode("utf-8", "replace")), self._limits.template_bytes_max, "templateURL")
 
     async def _request(self, call: Call, stack_id: str, row: Row | None) -> Request:
         """Everything that can be wrong with a template is told before anything is made."""
         text = await self._text(call, row)
-        template = templates.parse(text)
+        template = await asyncio.to_thread(templates.parse, text)
+        self._check_size(template)
         before = row["request"]["parameters"] if row else {}
         given = _given(call.params.get("Parameters") or [], before)
         name = row["name"] if row else call.params["StackName"]
         stored = {key: await self._stored(key, call) for key in templates.stored_names(template, given)}
         pseudo = templates.pseudo_parameters(call.scope, name, stack_id)
         values = templates.parameter_values(template, given, pseudo, stored)
+        processed = template
         if templates.is_sam(template):
-            template = await asyncio.to_thread(sam.translate, template, values, call.scope.region)
-        templates.plan(template, values, self._types)
-        if len(template["Resources"]) > self._limits.resources_max:
-            raise TooLarge("template", f"The template has more than {self._limits.resources_max} resources.")
+            processed = await asyncio.to_thread(sam.translate, template, values, call.scope.region)
+            self._check_size(processed)
+        plan = templates.plan(processed, values, self._types)
+        templates.check_properties(plan, self._types)
         return Request(
             text=text,
-            processed=template,
-            parameters=templates.given_or_default(templates.parse(text), given),
+            processed=processed,
+            parameters=templates.given_or_default(template, given),
             values=values,
             tags={tag["Key"]: tag["Value"] for tag in call.params.get("Tags") or []},
             capabilities=tuple(call.params.get("Capabilities") or ()),
             rollback=not call.params.get("DisableRollback") and call.params.get("OnFailure") != "DO_NOTHING",
+            hidden=tuple(templates.hidden_parameters(template)),
         )
+
+    def _check_size(self, template: Mapping[str, Any]) -> None:
+        if len(template["Resources"]) > self._limits.resources_max:
+            raise TooLarge("template", f"The template has more than {self._limits.resources_max} resources.")
 
     async def _stored(self, name: str, call: Call) -> str:
         try:
@@ -223,7 +247,8 @@ def _stack(row: Row) -> dict[str, Any]:
         "DisableRollback": not request["rollback"],
         "Capabilities": request["capabilities"],
         "Parameters": [
-            {"ParameterKey": name, "ParameterValue": value} for name, value in request["parameters"].items()
+            {"ParameterKey": name, "ParameterValue": "****" if name in request.get("hidden", ()) else value}
+            for name, value in request["parameters"].items()
         ],
         "Outputs": outputs,
         "Tags": [{"Key": name, "Value": value} for name, value in request["tags"].items()],
@@ -281,9 +306,9 @@ def _resource_arn(call: Call) -> str:
 
 
 def cloudformation_edge(
-    store: Store, stacks: Stacks, types: Collection[str], call: CallOperation, limits: StackSettings
+    store: Store, stacks: Stacks, types: Types, call: CallOperation, limits: StackSettings
 ) -> ServiceEdge:
-    """``types`` are the resource types that can be made; ``call`` runs an operation of another service."""
+    """``types`` maps the resource types that can be made to their properties; ``call`` runs an operation of another service."""
     handlers = _Handlers(store, stacks, types, call, limits)
     table = {
         "CreateStack": handlers.create,

@@ -11,8 +11,10 @@ from sluiceway.reactions.stacks.provider import (
     Properties,
     Provider,
     Replace,
+    ResourceFailed,
     changed,
     pick,
+    tag_changes,
     tag_map,
 )
 
@@ -23,6 +25,11 @@ _MARK = "aws:cloudformation:logical-id"  # finds an API that was made just befor
 class Api(Provider):
     """AWS::ApiGatewayV2::Api, from properties or from an OpenAPI body (as SAM makes them)."""
 
+    accepts = frozenset({
+        "ApiKeySelectionExpression", "Body", "CorsConfiguration", "Description", "DisableExecuteApiEndpoint",
+        "FailOnWarnings", "Name", "ProtocolType", "RouteSelectionExpression", "Tags", "Version",
+    })  # fmt: skip
+
     async def create(self, ctx: Context, props: Properties) -> Made:
         """Its id is chosen by the service, so an earlier try is found by its tags."""
         mark = {_MARK: f"{ctx.stack_id}/{ctx.logical_id}/{ctx.generation}"}
@@ -32,12 +39,9 @@ class Api(Provider):
         if props.get("Body"):
             body = json.dumps(props["Body"])
             made = await ctx.call("apigatewayv2", "ImportApi", Body=body, FailOnWarnings=props.get("FailOnWarnings"))
-            cors = props.get("CorsConfiguration")
-            tags = {**tag_map(props), **mark}
-            if cors:
-                await ctx.call("apigatewayv2", "UpdateApi", ApiId=made["ApiId"], CorsConfiguration=_cors(cors))
-            arn = f"arn:aws:apigateway:{ctx.scope.region}::/apis/{made['ApiId']}"
-            await ctx.call("apigatewayv2", "TagResource", ResourceArn=arn, Tags=tags)
+            await ctx.claim(made["ApiId"])
+            await _cross_origin(ctx, made["ApiId"], {}, props)
+            await _tags(ctx, made["ApiId"], {**tag_map(props), **mark}, [])
         else:
             made = await ctx.call("apigatewayv2", "CreateApi", Tags={**tag_map(props), **mark}, **_api_params(props))
         return _api(made)
@@ -52,6 +56,8 @@ class Api(Provider):
             params = _api_params(new)
             params.pop("ProtocolType", None)
             made = await ctx.call("apigatewayv2", "UpdateApi", ApiId=physical_id, **params)
+        await _cross_origin(ctx, physical_id, old, new)
+        await _tags(ctx, physical_id, *tag_changes(old, new))
         return _api(made)
 
     async def delete(self, ctx: Context, physical_id: str, props: Properties) -> None:
@@ -65,6 +71,22 @@ class Api(Provider):
             if (api.get("Tags") or {}).get(_MARK) == mark[_MARK]:
                 return dict(api)
         return None
+
+
+async def _cross_origin(ctx: Context, api_id: str, old: Properties, new: Properties) -> None:
+    cors = new.get("CorsConfiguration")
+    if cors:
+        await ctx.call("apigatewayv2", "UpdateApi", ApiId=api_id, CorsConfiguration=_cors(cors))
+    elif old.get("CorsConfiguration"):
+        await ctx.call("apigatewayv2", "DeleteCorsConfiguration", ApiId=api_id)
+
+
+async def _tags(ctx: Context, api_id: str, put: dict[str, str], gone: list[str]) -> None:
+    arn = f"arn:aws:apigateway:{ctx.scope.region}::/apis/{api_id}"
+    if put:
+        await ctx.call("apigatewayv2", "TagResource", ResourceArn=arn, Tags=put)
+    if gone:
+        await ctx.call("apigatewayv2", "UntagResource", ResourceArn=arn, TagKeys=gone)
 
 
 def _api_params(props: Properties) -> Properties:
@@ -94,13 +116,17 @@ def _api(made: Properties) -> Made:
 
 
 class Part(Provider):
-    """What belongs to an API and has three operations of one form: Create, Update, Delete."""
+    """What belongs to an API and has three operations of one form: Create, Update, Delete.
+
+    SAM gives stages tags that say only that they are SAM's; they are left out.
+    """
 
     def __init__(self, kind: str, id_name: str, names: tuple[str, ...], fixed: tuple[str, ...] = ()) -> None:
         self._kind = kind
         self._id_name = id_name
         self._names = names
         self._fixed = ("ApiId", *fixed)
+        self.accepts = frozenset({"ApiId", "Tags", *names})  # type: ignore[misc]
 
     async def create(self, ctx: Context, props: Properties) -> Made:
         """An earlier try is found by its name where the service refuses a second one."""
@@ -134,7 +160,7 @@ class Part(Provider):
         for item in listed.get("Items") or []:
             if all(item.get(name) == props.get(name) for name in ("RouteKey", "Name") if props.get(name)):
                 return Made(item[self._id_name], {self._id_name: item[self._id_name]})
-        raise Replace
+        raise ResourceFailed(f"The {self._kind.lower()} is refused as if it were there, but it is not.")
 
 
 def parts() -> dict[str, Provider]:

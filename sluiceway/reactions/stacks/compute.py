@@ -9,6 +9,7 @@ from typing import Any
 
 from sluiceway.reactions.stacks.provider import (
     Context,
+    Look,
     Made,
     Properties,
     Provider,
@@ -29,12 +30,19 @@ _CONFIGURATION = (
 class Function(Provider):
     """AWS::Lambda::Function"""
 
+    accepts = frozenset({
+        *_CONFIGURATION, "Architectures", "Code", "FunctionName", "PackageType", "ReservedConcurrentExecutions", "Tags",
+    })  # fmt: skip
+    named_by = "FunctionName"
+    look = Look("lambda", "GetFunctionConfiguration", "FunctionName")
+
     async def create(self, ctx: Context, props: Properties) -> Made:
         """From a zip in a bucket, or from text in the template."""
         name = props.get("FunctionName") or ctx.name(64)
         params = pick(props, *_CONFIGURATION, "PackageType", "Architectures") | {"Code": _code(props)}
         exists = ("ResourceConflictException",) if ctx.again else ()
         made = await ctx.unless(exists, "lambda", "CreateFunction", FunctionName=name, Tags=tag_map(props), **params)
+        await ctx.claim(name)
         if not made:
             made = await ctx.call("lambda", "GetFunctionConfiguration", FunctionName=name)
         await self._concurrency(ctx, name, {}, props)
@@ -44,6 +52,8 @@ class Function(Provider):
         """Code first, then its configuration."""
         if changed(old, new, "FunctionName", "PackageType"):
             raise Replace
+        if tag_map(old) != tag_map(new):
+            raise ResourceFailed("The tags of a function can't be changed here yet.")
         if changed(old, new, "Code"):
             await ctx.call("lambda", "UpdateFunctionCode", FunctionName=physical_id, **_code(new))
         empty: Properties = {
@@ -51,6 +61,7 @@ class Function(Provider):
             "Timeout": 3,
             "MemorySize": 128,
             "Environment": {"Variables": {}},
+            "DeadLetterConfig": {"TargetArn": ""},
         }
         params = {
             **{name: value for name, value in empty.items() if name in old},
@@ -90,6 +101,10 @@ def _code(props: Properties) -> dict[str, Any]:
 class Permission(Provider):
     """AWS::Lambda::Permission"""
 
+    accepts = frozenset(
+        {"Action", "EventSourceToken", "FunctionName", "Principal", "PrincipalOrgID", "SourceAccount", "SourceArn"}
+    )
+
     async def create(self, ctx: Context, props: Properties) -> Made:
         """One statement of the function's policy."""
         statement = ctx.name(100)
@@ -115,6 +130,8 @@ _MAPPING = (
 
 class EventSourceMapping(Provider):
     """AWS::Lambda::EventSourceMapping"""
+
+    accepts = frozenset({*_MAPPING, "EventSourceArn", "FunctionName", "StartingPosition", "StartingPositionTimestamp"})
 
     async def create(self, ctx: Context, props: Properties) -> Made:
         """One mapping for a pair of source and function."""
@@ -150,6 +167,21 @@ class EventSourceMapping(Provider):
 class Role(Provider):
     """AWS::IAM::Role"""
 
+    accepts = frozenset(
+        {
+            "AssumeRolePolicyDocument",
+            "Description",
+            "ManagedPolicyArns",
+            "MaxSessionDuration",
+            "Path",
+            "Policies",
+            "RoleName",
+            "Tags",
+        }
+    )
+    named_by = "RoleName"
+    look = Look("iam", "GetRole", "RoleName")
+
     async def create(self, ctx: Context, props: Properties) -> Made:
         """With its policies."""
         name = props.get("RoleName") or ctx.name(64)
@@ -157,6 +189,7 @@ class Role(Provider):
         exists = ("EntityAlreadyExists",) if ctx.again else ()
         params = pick(props, "Path", "Description", "MaxSessionDuration", "Tags")
         await ctx.unless(exists, "iam", "CreateRole", RoleName=name, AssumeRolePolicyDocument=trust, **params)
+        await ctx.claim(name)
         await _role_policies(ctx, name, {}, props)
         return await _role(ctx, name)
 
@@ -167,6 +200,9 @@ class Role(Provider):
         if changed(old, new, "AssumeRolePolicyDocument"):
             trust = json.dumps(new["AssumeRolePolicyDocument"])
             await ctx.call("iam", "UpdateAssumeRolePolicy", RoleName=physical_id, PolicyDocument=trust)
+        if changed(old, new, "Description", "MaxSessionDuration"):
+            settings = {"Description": new.get("Description") or "", **pick(new, "MaxSessionDuration")}
+            await ctx.call("iam", "UpdateRole", RoleName=physical_id, **settings)
         await _role_policies(ctx, physical_id, old, new)
         return await _role(ctx, physical_id)
 
@@ -205,14 +241,21 @@ async def _role_policies(ctx: Context, name: str, old: Properties, new: Properti
 class InlinePolicy(Provider):
     """AWS::IAM::Policy"""
 
+    accepts = frozenset({"PolicyDocument", "PolicyName", "Roles"})
+
     async def create(self, ctx: Context, props: Properties) -> Made:
         """The same inline policy for every role named."""
+        await ctx.claim(ctx.name(128))
+        await self._put(ctx, props)
+        return Made(ctx.name(128))
+
+    @staticmethod
+    async def _put(ctx: Context, props: Properties) -> None:
         document = json.dumps(props["PolicyDocument"])
         for role in props.get("Roles") or []:
             await ctx.call(
                 "iam", "PutRolePolicy", RoleName=role, PolicyName=props["PolicyName"], PolicyDocument=document
             )
-        return Made(ctx.name(128))
 
     async def delete(self, ctx: Context, physical_id: str, props: Properties) -> None:
         """The roles stay."""
@@ -227,23 +270,25 @@ class InlinePolicy(Provider):
             raise Replace
         lost = [role for role in old.get("Roles") or [] if role not in (new.get("Roles") or [])]
         await self.delete(ctx, physical_id, {**old, "Roles": lost})
-        await self.create(ctx, new)
+        await self._put(ctx, new)
         return Made(physical_id)
 
 
 class LogGroup(Provider):
     """AWS::Logs::LogGroup"""
 
+    accepts = frozenset({"LogGroupName", "RetentionInDays"})
+
     async def create(self, ctx: Context, props: Properties) -> Made:
-        """A function's log group may be there before its first line."""
+        """Nothing to do: a function's log group comes with its first line, and keeps its lines as all do."""
         name = props.get("LogGroupName") or ctx.name(200)
-        await ctx.unless(
-            ("ResourceAlreadyExistsException",) if ctx.again else (),
-            "logs",
-            "CreateLogGroup",
-            logGroupName=name,
-        )
         return Made(name, {"Arn": ctx.scope.arn("logs", f"log-group:{name}:*")})
+
+    async def update(self, ctx: Context, physical_id: str, old: Properties, new: Properties) -> Made:
+        """Another name is another group."""
+        if changed(old, new, "LogGroupName"):
+            raise Replace
+        return Made(physical_id, {"Arn": ctx.scope.arn("logs", f"log-group:{physical_id}:*")})
 
     async def delete(self, ctx: Context, physical_id: str, props: Properties) -> None:
         """With its lines."""

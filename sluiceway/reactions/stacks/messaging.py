@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import Any, Final
 
 from sluiceway.reactions.stacks.provider import (
     Context,
+    Look,
     Made,
     Properties,
     Provider,
     Replace,
     changed,
     pick,
+    tag_changes,
+    tag_list,
     tag_map,
 )
 
@@ -33,6 +36,20 @@ def _texts(values: Properties) -> dict[str, str]:
 class Topic(Provider):
     """AWS::SNS::Topic"""
 
+    accepts = frozenset(
+        {
+            "ContentBasedDeduplication",
+            "DisplayName",
+            "FifoTopic",
+            "SignatureVersion",
+            "Subscription",
+            "Tags",
+            "TopicName",
+        }
+    )
+    named_by = "TopicName"
+    look = Look("sns", "GetTopicAttributes", "TopicArn", lambda ctx, name: ctx.scope.arn("sns", name))
+
     async def create(self, ctx: Context, props: Properties) -> Made:
         """CreateTopic gives the existing one if it is the same."""
         fifo = str(props.get("FifoTopic", "")).lower() == "true"
@@ -41,13 +58,14 @@ class Topic(Provider):
         arn = (await ctx.call("sns", "CreateTopic", Name=name, Attributes=attributes, Tags=props.get("Tags")))[
             "TopicArn"
         ]
+        await ctx.claim(arn)
         for item in props.get("Subscription") or []:
             await ctx.call("sns", "Subscribe", TopicArn=arn, Protocol=item["Protocol"], Endpoint=item["Endpoint"])
         return Made(arn, {"TopicArn": arn, "TopicName": name})
 
     async def update(self, ctx: Context, physical_id: str, old: Properties, new: Properties) -> Made:
         """Attributes change in place."""
-        if changed(old, new, "TopicName", "FifoTopic", "Subscription"):
+        if changed(old, new, "TopicName", "FifoTopic"):
             raise Replace
         for name in ("DisplayName", "ContentBasedDeduplication", "SignatureVersion"):
             if changed(old, new, name):
@@ -59,6 +77,13 @@ class Topic(Provider):
                     AttributeName=name,
                     AttributeValue=value,
                 )
+        if changed(old, new, "Subscription"):
+            await _subscriptions(ctx, physical_id, old.get("Subscription") or [], new.get("Subscription") or [])
+        put, gone = tag_changes(old, new)
+        if put:
+            await ctx.call("sns", "TagResource", ResourceArn=physical_id, Tags=tag_list(put))
+        if gone:
+            await ctx.call("sns", "UntagResource", ResourceArn=physical_id, TagKeys=gone)
         return Made(physical_id, {"TopicArn": physical_id, "TopicName": physical_id.rsplit(":", 1)[1]})
 
     async def delete(self, ctx: Context, physical_id: str, props: Properties) -> None:
@@ -66,11 +91,30 @@ class Topic(Provider):
         await ctx.unless(_GONE, "sns", "DeleteTopic", TopicArn=physical_id)
 
 
+async def _subscriptions(ctx: Context, topic: str, old: list[Properties], new: list[Properties]) -> None:
+    wanted = {(item["Protocol"], item["Endpoint"]) for item in new}
+    dropped = {(item["Protocol"], item["Endpoint"]) for item in old} - wanted
+    params: Properties = {"TopicArn": topic}
+    while dropped:
+        page = await ctx.call("sns", "ListSubscriptionsByTopic", **params)
+        for item in page.get("Subscriptions") or []:
+            if (item["Protocol"], item["Endpoint"]) in dropped and item["SubscriptionArn"].startswith("arn:"):
+                await ctx.call("sns", "Unsubscribe", SubscriptionArn=item["SubscriptionArn"])
+        if not page.get("NextToken"):
+            break
+        params["NextToken"] = page["NextToken"]
+    for protocol, endpoint in sorted(wanted):
+        await ctx.call("sns", "Subscribe", TopicArn=topic, Protocol=protocol, Endpoint=endpoint)
+
+
 class TopicPolicy(Provider):
     """AWS::SNS::TopicPolicy"""
 
+    accepts = frozenset({"PolicyDocument", "Topics"})
+
     async def create(self, ctx: Context, props: Properties) -> Made:
         """The same policy for every topic named."""
+        await ctx.claim(ctx.name(128))
         for topic in props["Topics"]:
             await _topic_policy(ctx, topic, json.dumps(props["PolicyDocument"]))
         return Made(ctx.name(128))
@@ -79,7 +123,8 @@ class TopicPolicy(Provider):
         """Topics that are no longer named lose it."""
         for topic in set(old["Topics"]) - set(new["Topics"]):
             await _topic_policy(ctx, topic, "")
-        await self.create(ctx, new)
+        for topic in new["Topics"]:
+            await _topic_policy(ctx, topic, json.dumps(new["PolicyDocument"]))
         return Made(physical_id)
 
     async def delete(self, ctx: Context, physical_id: str, props: Properties) -> None:
@@ -95,6 +140,19 @@ async def _topic_policy(ctx: Context, topic: str, text: str) -> None:
 
 class Subscription(Provider):
     """AWS::SNS::Subscription"""
+
+    accepts = frozenset(
+        {
+            "DeliveryPolicy",
+            "Endpoint",
+            "FilterPolicy",
+            "FilterPolicyScope",
+            "Protocol",
+            "RawMessageDelivery",
+            "RedrivePolicy",
+            "TopicArn",
+        }
+    )
 
     async def create(self, ctx: Context, props: Properties) -> Made:
         """Subscribe gives the existing one if it is the same."""
@@ -137,8 +195,20 @@ _QUEUE_ATTRIBUTES = (
 )  # fmt: skip
 
 
+#: What an attribute goes back to when a template no longer has it (SQS API Reference, SetQueueAttributes).
+_QUEUE_DEFAULTS: Final = {
+    "ContentBasedDeduplication": "false", "DeduplicationScope": "queue", "DelaySeconds": "0",
+    "FifoThroughputLimit": "perQueue", "MaximumMessageSize": "1048576", "MessageRetentionPeriod": "345600",
+    "ReceiveMessageWaitTimeSeconds": "0", "RedriveAllowPolicy": "", "RedrivePolicy": "", "VisibilityTimeout": "30",
+}  # fmt: skip
+
+
 class Queue(Provider):
     """AWS::SQS::Queue"""
+
+    accepts = frozenset({*_QUEUE_ATTRIBUTES, "QueueName", "Tags"})
+    named_by = "QueueName"
+    look = Look("sqs", "GetQueueUrl", "QueueName")
 
     async def create(self, ctx: Context, props: Properties) -> Made:
         """CreateQueue gives the existing one if it is the same."""
@@ -153,9 +223,14 @@ class Queue(Provider):
         if changed(old, new, "QueueName", "FifoQueue"):
             raise Replace
         attributes = _texts(pick(new, *(name for name in _QUEUE_ATTRIBUTES if name != "FifoQueue")))
-        if old.get("RedrivePolicy") and not new.get("RedrivePolicy"):
-            attributes["RedrivePolicy"] = ""
-        await ctx.call("sqs", "SetQueueAttributes", QueueUrl=physical_id, Attributes=attributes)
+        attributes |= {name: value for name, value in _QUEUE_DEFAULTS.items() if name in old and name not in new}
+        if attributes:
+            await ctx.call("sqs", "SetQueueAttributes", QueueUrl=physical_id, Attributes=attributes)
+        put, gone = tag_changes(old, new)
+        if put:
+            await ctx.call("sqs", "TagQueue", QueueUrl=physical_id, Tags=put)
+        if gone:
+            await ctx.call("sqs", "UntagQueue", QueueUrl=physical_id, TagKeys=gone)
         return self._made(ctx, physical_id, physical_id.rsplit("/", 1)[1])
 
     async def delete(self, ctx: Context, physical_id: str, props: Properties) -> None:
@@ -170,8 +245,11 @@ class Queue(Provider):
 class QueuePolicy(Provider):
     """AWS::SQS::QueuePolicy"""
 
+    accepts = frozenset({"PolicyDocument", "Queues"})
+
     async def create(self, ctx: Context, props: Properties) -> Made:
         """The same policy for every queue named."""
+        await ctx.claim(ctx.name(128))
         for queue in props["Queues"]:
             await _queue_policy(ctx, queue, json.dumps(props["PolicyDocument"]))
         return Made(ctx.name(128))
@@ -180,7 +258,8 @@ class QueuePolicy(Provider):
         """Queues that are no longer named lose it."""
         for queue in set(old["Queues"]) - set(new["Queues"]):
             await _queue_policy(ctx, queue, "")
-        await self.create(ctx, new)
+        for queue in new["Queues"]:
+            await _queue_policy(ctx, queue, json.dumps(new["PolicyDocument"]))
         return Made(physical_id)
 
     async def delete(self, ctx: Context, physical_id: str, props: Properties) -> None:

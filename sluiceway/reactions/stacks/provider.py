@@ -6,7 +6,7 @@ import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 from sluiceway.core.identity import Principal, Scope
 
@@ -46,7 +46,10 @@ class Made:
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """One resource of one stack. ``again`` says that an earlier try may have made it already."""
+    """One resource of one stack. ``again`` says that an earlier try may have made it already.
+
+    ``claim(physical_id)`` records that it was made, so that it is removed if what follows fails.
+    """
 
     call: Callable[..., Awaitable[dict[str, Any]]]
     scope: Scope
@@ -56,6 +59,7 @@ class Context:
     logical_id: str
     generation: int
     again: bool
+    claim: Callable[[str], Awaitable[None]]
 
     def name(self, length_max: int, *, lower: bool = False) -> str:
         """A name for a resource that the template doesn't name; the same one at every try."""
@@ -76,8 +80,39 @@ class Context:
             raise
 
 
+@dataclass(frozen=True, slots=True)
+class Look:
+    """How a provider sees whether something has a name already: the operation, and its parameter for the name."""
+
+    service: str
+    operation: str
+    parameter: str
+    name: Callable[[Context, str], str] = lambda _, name: name
+
+
 class Provider(ABC):
-    """One resource type. ``create`` must do no harm when it is tried again after a crash."""
+    """One resource type. ``create`` must do no harm when it is tried again after a crash.
+
+    ``accepts`` are the properties that it acts on; a template with another one is refused. ``named_by`` is the
+    property that names the resource, if a template may choose its name.
+    """
+
+    accepts: ClassVar[frozenset[str]] = frozenset()
+    named_by: ClassVar[str] = ""
+    look: ClassVar[Look | None] = None
+
+    async def is_taken(self, ctx: Context, props: Properties) -> bool:
+        """Whether the name that the template chose is another's: a stack never takes over what it did not make."""
+        name = props.get(self.named_by)
+        if not name or not isinstance(name, str) or self.look is None:
+            return False
+        try:
+            await ctx.call(self.look.service, self.look.operation, **{self.look.parameter: self.look.name(ctx, name)})
+        except Exception as error:
+            if hasattr(error, "code"):
+                return False  # there is none, or the caller may not look: creating it says which
+            raise
+        return True
 
     @abstractmethod
     async def create(self, ctx: Context, props: Properties) -> Made:
@@ -101,6 +136,19 @@ def pick(props: Properties, *names: str, **renamed: str) -> Properties:
 def changed(old: Properties, new: Properties, *names: str) -> bool:
     """Whether one of the named properties differs."""
     return any(old.get(name) != new.get(name) for name in names)
+
+
+def tag_changes(old: Properties, new: Properties) -> tuple[dict[str, str], list[str]]:
+    """Tags to set, and the names of those to remove."""
+    before, after = tag_map(old), tag_map(new)
+    return {key: value for key, value in after.items() if before.get(key) != value}, sorted(
+        before.keys() - after.keys()
+    )
+
+
+def tag_list(tags: dict[str, str]) -> list[dict[str, str]]:
+    """Tags as most APIs want them."""
+    return [{"Key": key, "Value": value} for key, value in tags.items()]
 
 
 def tag_map(props: Properties) -> dict[str, str]:

@@ -31,3 +31,8 @@ def providers() -> dict[str, Provider]:
         "AWS::SSM::Parameter": storage.Parameter(),
         "AWS::SecretsManager::Secret": storage.Secret(),
     }
+
+
+def accepted() -> dict[str, frozenset[str]]:
+    """Resource type -> the properties that it may have here."""
+    return {kind: provider.accepts for kind, provider in providers().items()}

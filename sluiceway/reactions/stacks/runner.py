@@ -10,18 +10,24 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
-from typing import Any
+from typing import Any, Final
+
+from botocore.exceptions import ParamValidationError
 
 from sluiceway.config import StackSettings
 from sluiceway.core.identity import Principal, Scope
 from sluiceway.core.store import Store
 from sluiceway.core.wakeups import Wakeups
-from sluiceway.errors import DomainError
+from sluiceway.errors import DomainError, NotFound, Unavailable
 from sluiceway.reactions.stacks.provider import Caller, Context, Made, Provider, Replace, ResourceFailed
 from sluiceway.services.stacks import intrinsics, templates
 from sluiceway.services.stacks.state import Row, Stacks
 
 log = logging.getLogger(__name__)
+
+_AGAIN_S: Final = 1.0  # before work goes on that the store could not keep
+#: A resource is as its row says; in another state something is or was under way.
+_SETTLED: Final = frozenset({"CREATE_COMPLETE", "UPDATE_COMPLETE", "DELETE_FAILED"})
 
 
 class _Failed(Exception):
@@ -70,22 +76,37 @@ class StackRunner:
     def _begin(self, name: str) -> None:
         task = asyncio.create_task(self._work(name))
         self._tasks[name] = task
-        task.add_done_callback(lambda _: self._tasks.pop(name, None))
+        task.add_done_callback(lambda _: self._ended(name))
+
+    def _ended(self, name: str) -> None:
+        """Look again: what came while the task ended was left to it."""
+        self._tasks.pop(name, None)
+        self._wakeups.notify(["stacks"])
 
     async def _work(self, name: str) -> None:
         async with self._room:
-            row = await self._store.view(self._stacks.get, name)
-            try:
-                await Work(self, row).run()
-            except asyncio.CancelledError:
-                raise
-            except Exception:
-                log.exception("stack %s failed", name)
-                status = row["status"].replace("_IN_PROGRESS", "_FAILED")
-                reason = "The server failed; its log says why."
-                await self._store.commit(self._stacks.set_status, row, status, reason)
+            while True:
+                try:
+                    await self._once(name)
+                    return
+                except NotFound:
+                    return
+                except Unavailable as error:
+                    log.warning("stack %s waits: %s", name, error.message)
+                    await asyncio.sleep(_AGAIN_S)
 
-    def context(self, stack: Row, logical: str, generation: int, again: bool) -> Context:
+    async def _once(self, name: str) -> None:
+        row = await self._store.view(self._stacks.get, name)
+        try:
+            await Work(self, row).run()
+        except (asyncio.CancelledError, Unavailable):
+            raise
+        except Exception:
+            log.exception("stack %s failed", name)
+            status = row["status"].replace("_CLEANUP_IN_PROGRESS", "").replace("_IN_PROGRESS", "_FAILED")
+            await self._store.commit(self._stacks.set_status, row, status, "The server failed; its log says why.")
+
+    def context(self, stack: Row, row: Row, again: bool) -> Context:
         """What a provider works with."""
         principal = Principal(**{**stack["principal"], "policies": tuple(stack["principal"]["policies"])})
 
@@ -93,8 +114,12 @@ class StackRunner:
             given = {name: value for name, value in params.items() if value is not None}
             return await self._caller.call(service, operation, given, principal)
 
+        async def claim(physical_id: str) -> None:
+            row["physical_id"] = physical_id
+            await self._store.commit(self._stacks.keep_order, stack, row)
+
         return Context(
-            call, self._scope, self._own_url, stack["id"], stack["name"], logical, generation, again
+            call, self._scope, self._own_url, stack["id"], stack["name"], row["logical"], row["generation"], again, claim
         )  # fmt: skip
 
     async def bounded(self, work: Any) -> Any:
@@ -154,7 +179,7 @@ class Work:
         try:
             await self._restore_replaced()
             self._stack["outputs"] = await self._apply(self._stack["previous"])
-        except _Failed as error:
+        except (_Failed, ResourceFailed) as error:
             await self._status("UPDATE_ROLLBACK_FAILED", str(error))
             return
         self._stack["request"] = self._stack["previous"]
@@ -163,18 +188,14 @@ class Work:
     async def _restore_replaced(self) -> None:
         """Resources that were replaced go back into their places; what replaced them goes."""
         for logical, old in (await self._store.view(self._stacks.leftovers, self._stack["id"])).items():
-            await self._delete(self._rows[logical])
-            await self._store.commit(self._stacks.put_resource, self._stack, old)
-            await self._store.commit(self._stacks.drop_leftover, self._stack["id"], logical)
+            if logical in self._rows and not _same(self._rows[logical], old):
+                await self._delete(self._rows[logical])
+            await self._store.commit(self._stacks.restore, self._stack, old)
             self._rows[logical] = old
 
     async def _clean_up(self, status: str) -> None:
         """Remove what the template no longer names, and what was replaced."""
-        failed = ""
-        leftovers = await self._store.view(self._stacks.leftovers, self._stack["id"])
-        for logical, old in leftovers.items():
-            failed = await self._try_delete(old, leftover=True) or failed
-            await self._store.commit(self._stacks.drop_leftover, self._stack["id"], logical)
+        failed = await self._remove_leftovers()
         kept = set(self._plan(self._stack["request"]).order)
         for row in self._newest_first():
             if row["logical"] not in kept:
@@ -183,7 +204,17 @@ class Work:
         if failed:
             log.warning("stack %s: left behind in the clean-up: %s", self._stack["name"], failed)
 
+    async def _remove_leftovers(self) -> str:
+        """Why one could not be removed; they are tried once, and their events tell."""
+        failed = ""
+        for logical, old in (await self._store.view(self._stacks.leftovers, self._stack["id"])).items():
+            if logical not in self._rows or not _same(self._rows[logical], old):
+                failed = await self._try_delete(old, leftover=True) or failed
+            await self._store.commit(self._stacks.drop_leftover, self._stack["id"], logical)
+        return failed
+
     async def _remove_all(self, done: str, failed: str) -> None:
+        await self._remove_leftovers()
         reasons = [reason for row in self._newest_first() if (reason := await self._try_delete(row))]
         if reasons:
             await self._status(failed, f"The following resource(s) failed to delete: {'; '.join(reasons)}"[:1000])
@@ -206,7 +237,7 @@ class Work:
             declared = plan.resource(logical)
             try:
                 props = intrinsics.resolve(declared.get("Properties") or {}, scope)
-                row = await self._make(at, logical, declared["Type"], props)
+                row = await self._make(at, logical, declared, props)
             except (DomainError, ResourceFailed) as error:
                 reason = getattr(error, "message", str(error))
                 raise _Failed(f"The following resource(s) failed: [{logical}]. {reason}"[:1000]) from None
@@ -214,42 +245,71 @@ class Work:
             scope.attributes[logical] = row["attributes"]
         return _outputs(plan, scope)
 
-    async def _make(self, at: int, logical: str, kind: str, props: Row) -> Row:
-        row = self._rows.get(logical)
-        if row is None or (row["status"] == "CREATE_IN_PROGRESS" or row["status"] == "CREATE_FAILED"):
-            fresh = _row(at, logical, kind, props, row["generation"] if row else 0)
+    async def _make(self, at: int, logical: str, declared: Row, props: Row) -> Row:
+        row, kind = self._rows.get(logical), declared["Type"]
+        if row is None or row["status"] in ("CREATE_IN_PROGRESS", "CREATE_FAILED"):
+            fresh = _row(at, logical, kind, props, row)
+            _keep_policies(fresh, declared)
+            if row is None:
+                await self._refuse_taken(fresh)
             return await self._create_one(fresh, again=row is not None)
-        row["order"] = at
         if row["type"] != kind:
             raise ResourceFailed(f"Update of resource type is not permitted: {row['type']} to {kind}.")
-        if row["properties"] == props and not row["status"].startswith("UPDATE_IN_PROGRESS"):
+        if row["order"] != at or _keep_policies(row, declared):
+            row["order"] = at
+            await self._store.commit(self._stacks.keep_order, self._stack, row)
+        if row["properties"] == props and row["status"] in ("CREATE_COMPLETE", "UPDATE_COMPLETE"):
             return row
         return await self._update_one(row, props)
+
+    async def _refuse_taken(self, row: Row, hint: str = "") -> None:
+        """Before the first trace of a resource: a name that the template chose must be free."""
+        provider = self._runner._providers[row["type"]]
+        ctx = self._runner.context(self._stack, row, again=False)
+        if await self._runner.bounded(provider.is_taken(ctx, row["properties"])):
+            reason = f"{row['properties'][provider.named_by]} already exists.{hint}"
+            failed = {**row, "status": "CREATE_FAILED", "reason": reason}
+            await self._store.commit(self._stacks.note_leftover, self._stack, failed, "CREATE_FAILED", reason)
+            raise ResourceFailed(reason)
 
     async def _create_one(self, row: Row, again: bool) -> Row:
         self._rows[row["logical"]] = row
         await self._store.commit(self._stacks.put_resource, self._stack, row)
         provider = self._runner._providers[row["type"]]
-        ctx = self._runner.context(self._stack, row["logical"], row["generation"], again)
+        ctx = self._runner.context(self._stack, row, again)
         made = await self._attempt(row, provider.create(ctx, row["properties"]), "CREATE_FAILED")
         return await self._complete(row, made, "CREATE_COMPLETE")
 
     async def _update_one(self, row: Row, props: Row) -> Row:
-        old = row["properties"]
+        """``tried`` is what an update that did not end was to make of the resource: going back starts from there."""
+        if row["status"] in _SETTLED:
+            row["tried"] = props
+        tried = row.get("tried", props)
+        before = row["properties"] if tried == props else tried
         row |= {"status": "UPDATE_IN_PROGRESS", "reason": ""}
         await self._store.commit(self._stacks.put_resource, self._stack, row)
         provider = self._runner._providers[row["type"]]
-        ctx = self._runner.context(self._stack, row["logical"], row["generation"], True)
+        ctx = self._runner.context(self._stack, row, again=True)
         try:
-            made = await self._attempt(row, provider.update(ctx, row["physical_id"], old, props), "UPDATE_FAILED")
+            made = await self._attempt(row, provider.update(ctx, row["physical_id"], before, props), "UPDATE_FAILED")
         except Replace:
             return await self._replace(row, props)
         row["properties"] = props
+        row.pop("tried", None)
         return await self._complete(row, made, "UPDATE_COMPLETE")
 
     async def _replace(self, row: Row, props: Row) -> Row:
-        new = _row(row["order"], row["logical"], row["type"], props, row["generation"] + 1)
         old = {**row, "status": "UPDATE_COMPLETE"}
+        old.pop("tried", None)
+        new = _row(row["order"], row["logical"], row["type"], props, None, row["generation"] + 1)
+        new |= {name: row[name] for name in _POLICIES if name in row}
+        try:
+            await self._refuse_taken(new, " What has a name of its own can't be replaced: rename it.")
+        except ResourceFailed:
+            row |= old
+            row.pop("tried", None)
+            await self._store.commit(self._stacks.keep_order, self._stack, row)
+            raise
         await self._store.commit(self._stacks.set_aside, self._stack, old, new)
         return await self._create_one(new, again=False)
 
@@ -257,7 +317,7 @@ class Work:
         try:
             made: Made = await self._runner.bounded(work)
             return made
-        except (Replace, asyncio.CancelledError):
+        except (Replace, asyncio.CancelledError, Unavailable):
             raise
         except Exception as error:  # noqa: BLE001 (recorded as the resource's reason, and logged there)
             reason = self._reason(row, error)
@@ -273,6 +333,8 @@ class Work:
             return f"Properties validation failed: the property {error.args[0]} is missing or malformed."
         if isinstance(error, ResourceFailed | DomainError) or hasattr(error, "code"):
             return str(error)[:1000]
+        if isinstance(error, TypeError | ValueError | AttributeError | ParamValidationError):
+            return f"Properties validation failed: a property does not have the form that it needs ({error})."[:1000]
         log.error("stack %s, %s: %r", self._stack["name"], row["logical"], error, exc_info=error)
         return "The server failed to handle the resource; its log says why."
 
@@ -290,33 +352,74 @@ class Work:
 
     async def _delete(self, row: Row, leftover: bool = False) -> None:
         if row.get("physical_id"):
-            row |= {"status": "DELETE_IN_PROGRESS", "reason": ""}
-            if not leftover:
-                await self._store.commit(self._stacks.put_resource, self._stack, row)
-            provider = self._runner._providers[row["type"]]
-            ctx = self._runner.context(self._stack, row["logical"], row["generation"], True)
-            await self._attempt_delete(row, provider.delete(ctx, row["physical_id"], row["properties"]), leftover)
-        if not leftover:
-            self._rows.pop(row["logical"], None)
-            await self._store.commit(self._stacks.forget_resource, self._stack, row)
+            if self._is_retained(row, leftover):
+                row["retained"] = True
+            else:
+                await self._remove(row, leftover)
+        if leftover:
+            status = "DELETE_SKIPPED" if row.get("retained") else "DELETE_COMPLETE"
+            await self._store.commit(self._stacks.note_leftover, self._stack, row, status)
+            return
+        self._rows.pop(row["logical"], None)
+        await self._store.commit(self._stacks.forget_resource, self._stack, row)
 
-    async def _attempt_delete(self, row: Row, work: Any, leftover: bool) -> None:
+    def _is_retained(self, row: Row, leftover: bool) -> bool:
+        """Template Reference, "DeletionPolicy attribute" and "UpdateReplacePolicy attribute"."""
+        if row["status"] in ("CREATE_IN_PROGRESS", "CREATE_FAILED"):
+            return False
+        policy = row.get("replace_policy" if leftover else "deletion_policy")
+        return policy == "Retain" or (
+            policy == "RetainExceptOnCreate" and self._stack["status"] != "ROLLBACK_IN_PROGRESS"
+        )
+
+    async def _remove(self, row: Row, leftover: bool) -> None:
+        note = self._stacks.note_leftover
+        row["reason"] = ""
+        if leftover:
+            await self._store.commit(note, self._stack, row, "DELETE_IN_PROGRESS")
+        else:
+            row["status"] = "DELETE_IN_PROGRESS"
+            await self._store.commit(self._stacks.put_resource, self._stack, row)
+        provider = self._runner._providers[row["type"]]
+        ctx = self._runner.context(self._stack, row, again=True)
         try:
-            await self._runner.bounded(work)
-        except asyncio.CancelledError:
+            await self._runner.bounded(provider.delete(ctx, row["physical_id"], row["properties"]))
+        except (asyncio.CancelledError, Unavailable):
             raise
         except Exception as error:  # noqa: BLE001 (recorded as the resource's reason, and logged there)
             reason = self._reason(row, error)
-            if not leftover:
+            if leftover:
+                await self._store.commit(note, self._stack, row, "DELETE_FAILED", reason)
+            else:
                 row |= {"status": "DELETE_FAILED", "reason": reason}
                 await self._store.commit(self._stacks.put_resource, self._stack, row)
             raise ResourceFailed(reason) from None
 
 
-def _row(at: int, logical: str, kind: str, props: Row, generation: int) -> Row:
+_POLICIES: Final = {"deletion_policy": "DeletionPolicy", "replace_policy": "UpdateReplacePolicy"}
+
+
+def _keep_policies(row: Row, declared: Row) -> bool:
+    """Write into ``row`` what is to become of the resource at its end; whether that is news."""
+    wanted = {name: declared[source] for name, source in _POLICIES.items() if declared.get(source)}
+    if wanted == {name: row[name] for name in _POLICIES if name in row}:
+        return False
+    for name in _POLICIES:
+        row.pop(name, None)
+    row |= wanted
+    return True
+
+
+def _same(one: Row, other: Row) -> bool:
+    """Whether two rows stand for one thing, as when an API gives what is there already."""
+    return bool(one["physical_id"]) and one["physical_id"] == other["physical_id"]
+
+
+def _row(at: int, logical: str, kind: str, props: Row, before: Row | None, generation: int = 0) -> Row:
     return {
-        "logical": logical, "type": kind, "physical_id": None, "status": "CREATE_IN_PROGRESS", "reason": "",
-        "properties": props, "attributes": {}, "generation": generation, "order": at,
+        "logical": logical, "type": kind, "physical_id": before["physical_id"] if before else None,
+        "status": "CREATE_IN_PROGRESS", "reason": "", "properties": props, "attributes": {},
+        "generation": before["generation"] if before else generation, "order": at,
     }  # fmt: skip
 
 
@@ -326,8 +429,8 @@ def _outputs(plan: templates.Plan, scope: intrinsics.Scope) -> list[Row]:
         if not plan.conditions.get(declared.get("Condition", ""), True):
             continue
         try:
-            value = intrinsics.resolve(declared.get("Value"), scope)
+            value = intrinsics.text_of(intrinsics.resolve(declared.get("Value"), scope))
         except DomainError as error:
             raise _Failed(f"Output {key}: {error.message}") from None
-        outputs.append({"key": key, "value": str(value), "description": declared.get("Description")})
+        outputs.append({"key": key, "value": value, "description": declared.get("Description")})
     return outputs

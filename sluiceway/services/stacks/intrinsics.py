@@ -14,19 +14,25 @@ from typing import Any, Final
 from sluiceway.errors import Invalid
 
 NO_VALUE: Final = object()  # what AWS::NoValue resolves to: the property is left out
+UNKNOWN: Final = "\0unknown"  # stands for what is known once a resource is made; see ``Scope.made``
 _SUB = re.compile(r"\$\{(!?)([^}]*)\}")
 DEPTH_MAX: Final = 64  # nesting of a template; CloudFormation's documents are far shallower
 
 
 @dataclass(slots=True)
 class Scope:
-    """What references resolve to. ``attributes`` of a resource are known once it was made."""
+    """What references resolve to. ``attributes`` of a resource are known once it was made.
+
+    With ``made`` False nothing is made yet: the resources' ids in ``physical_ids`` are ``UNKNOWN``, and so is
+    whatever is computed from them. A template is checked so before anything is made of it.
+    """
 
     parameters: Mapping[str, Any]
     conditions: Mapping[str, bool]
     mappings: Mapping[str, Any]
     physical_ids: dict[str, str] = field(default_factory=dict)
     attributes: dict[str, dict[str, Any]] = field(default_factory=dict)
+    made: bool = True
 
 
 def resolve(value: Any, scope: Scope, depth: int = 0) -> Any:
@@ -67,10 +73,28 @@ def _apply(name: str, argument: Any, scope: Scope, depth: int) -> Any:
     function = _PLAIN.get(name)
     if function is None:
         raise Invalid("template", f"Template error: the function {name} is not available here.")
+    resolved = resolve(argument, scope, depth + 1)
+    if not scope.made and _is_unknown(resolved):
+        return UNKNOWN
     try:
-        return function(resolve(argument, scope, depth + 1), scope)
+        return function(resolved, scope)
     except (TypeError, ValueError, KeyError, IndexError):
         raise Invalid("template", f"Template error: every {name} object needs its documented arguments.") from None
+
+
+def _is_unknown(value: Any) -> bool:
+    if isinstance(value, list | dict):
+        return any(_is_unknown(item) for item in (value.values() if isinstance(value, dict) else value))
+    return isinstance(value, str) and UNKNOWN in value
+
+
+def text_of(value: Any) -> str:
+    """A scalar as CloudFormation writes it into text."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if not isinstance(value, str | int | float):
+        raise Invalid("template", "Template error: a list or an object can't be made part of a text.")
+    return str(value)
 
 
 def _ref(name: Any, scope: Scope) -> Any:
@@ -85,7 +109,9 @@ def _ref(name: Any, scope: Scope) -> Any:
 
 
 def _get_att(argument: Any, scope: Scope) -> Any:
-    logical, _, attribute = argument.partition(".") if isinstance(argument, str) else (argument[0], "", argument[1])
+    logical, attribute = _att_parts(argument)
+    if not scope.made and logical in scope.physical_ids:
+        return UNKNOWN
     known = scope.attributes.get(logical)
     if known is None:
         raise Invalid("template", f"Template error: instance of Fn::GetAtt references undefined resource {logical}.")
@@ -94,9 +120,18 @@ def _get_att(argument: Any, scope: Scope) -> Any:
     return known[attribute]
 
 
+def _att_parts(argument: Any) -> tuple[str, str]:
+    parts = argument.split(".", 1) if isinstance(argument, str) else argument
+    if not isinstance(parts, list) or len(parts) != 2 or not all(isinstance(part, str) and part for part in parts):
+        raise Invalid("template", "Template error: every Fn::GetAtt object takes a resource and one of its attributes.")
+    return parts[0], parts[1]
+
+
 def _if(argument: Any, scope: Scope, depth: int) -> Any:
-    if not isinstance(argument, list) or len(argument) != 3 or argument[0] not in scope.conditions:
-        raise Invalid("template", "Template error: Fn::If needs a known condition and two values.")
+    if not isinstance(argument, list) or len(argument) != 3 or not isinstance(argument[0], str):
+        raise Invalid("template", "Template error: Fn::If needs a condition's name and two values.")
+    if argument[0] not in scope.conditions:
+        raise Invalid("template", f"Template format error: Unresolved condition {argument[0]}.")
     return resolve(argument[1] if scope.conditions[argument[0]] else argument[2], scope, depth + 1)
 
 
@@ -113,36 +148,41 @@ def _sub(argument: Any, scope: Scope, depth: int) -> str:
         if literal:
             return "${" + match[2] + "}"
         if name in own:
-            return str(own[name])
-        return str(_get_att(name, scope) if "." in name and name not in scope.parameters else _ref(name, scope))
+            return text_of(own[name])
+        return text_of(_get_att(name, scope) if "." in name and name not in scope.parameters else _ref(name, scope))
 
     return _SUB.sub(put, text)
 
 
 def _join(argument: Any, _: Scope) -> str:
     separator, items = argument
-    return str(separator).join(str(item) for item in items)
+    if not isinstance(separator, str) or not isinstance(items, list):
+        raise TypeError
+    return separator.join(text_of(item) for item in items)
 
 
 def _select(argument: Any, _: Scope) -> Any:
     index, items = argument
-    if int(index) < 0:
+    if int(index) < 0 or not isinstance(items, list):
         raise IndexError
     return items[int(index)]
 
 
 def _split(argument: Any, _: Scope) -> list[str]:
     separator, text = argument
-    return str(text).split(separator)
+    return text_of(text).split(separator)
 
 
 def _find_in_map(argument: Any, scope: Scope) -> Any:
     name, top, second = argument
-    return scope.mappings[name][top][second]
+    try:
+        return scope.mappings[name][top][second]
+    except KeyError:
+        raise Invalid("template", f"Template error: Unable to get mapping for {name}::{top}::{second}") from None
 
 
 def _base64(argument: Any, _: Scope) -> str:
-    return base64.b64encode(str(argument).encode()).decode()
+    return base64.b64encode(text_of(argument).encode()).decode()
 
 
 def _azs(_: Any, scope: Scope) -> list[str]:
@@ -159,23 +199,32 @@ _PLAIN: Final[Mapping[str, Callable[[Any, Scope], Any]]] = {
 }
 
 
+#: Condition function -> how many conditions it takes (Template Reference, "Condition functions").
+_ARGUMENTS: Final[Mapping[str, tuple[int, int]]] = {"Fn::Not": (1, 1), "Fn::And": (2, 10), "Fn::Or": (2, 10)}
+
+
+def _comparable(value: Any) -> Any:
+    return value if isinstance(value, list | dict) else text_of(value)
+
+
 def evaluate_conditions(declared: Mapping[str, Any], parameters: Mapping[str, Any], mappings: Any) -> dict[str, bool]:
     """The truth of every condition. Raises ``Invalid("template")`` for unknown or circular ones."""
     known: dict[str, bool] = {}
 
     def truth(expression: Any, path: tuple[str, ...]) -> bool:
-        if not isinstance(expression, dict) or len(expression) != 1:
+        if not isinstance(expression, dict) or len(expression) != 1 or len(path) > DEPTH_MAX:
             raise Invalid("template", "Template format error: a condition is one Fn::And, Equals, Not or Or.")
         name, argument = next(iter(expression.items()))
-        if name == "Condition":
+        if name == "Condition" and isinstance(argument, str):
             return named(argument, path)
-        scope = Scope(parameters, known, mappings)
         if name == "Fn::Equals" and isinstance(argument, list) and len(argument) == 2:
-            return bool(resolve(argument[0], scope) == resolve(argument[1], scope))
-        if name in ("Fn::Not", "Fn::And", "Fn::Or") and isinstance(argument, list) and argument:
-            parts = [truth(item, path) for item in argument]
-            return not parts[0] if name == "Fn::Not" else all(parts) if name == "Fn::And" else any(parts)
-        raise Invalid("template", f"Template format error: {name} is not a condition function.")
+            scope = Scope(parameters, known, mappings)
+            return bool(_comparable(resolve(argument[0], scope)) == _comparable(resolve(argument[1], scope)))
+        least, most = _ARGUMENTS.get(name, (1, 0))
+        if not isinstance(argument, list) or not least <= len(argument) <= most:
+            raise Invalid("template", f"Template format error: {name} is not a condition function with its arguments.")
+        parts = [truth(item, path) for item in argument]
+        return not parts[0] if name == "Fn::Not" else all(parts) if name == "Fn::And" else any(parts)
 
     def named(name: str, path: tuple[str, ...]) -> bool:
         if name in path:
@@ -201,7 +250,7 @@ def references(value: Any) -> Iterator[str]:
             if key == "Ref" and isinstance(item, str):
                 yield item
             elif key == "Fn::GetAtt":
-                yield item.partition(".")[0] if isinstance(item, str) else str(item[0])
+                yield _att_parts(item)[0]
             elif key == "Fn::Sub":
                 yield from _sub_references(item)
             else:
@@ -209,7 +258,8 @@ def references(value: Any) -> Iterator[str]:
 
 
 def _sub_references(argument: Any) -> Iterator[str]:
-    text, own = (argument[0], argument[1]) if isinstance(argument, list) else (argument, {})
+    text, own = argument if isinstance(argument, list) and len(argument) == 2 else (argument, {})
+    own = own if isinstance(own, dict) else {}
     yield from references(own)
     for match in _SUB.finditer(str(text)):
         if not match[1] and match[2].strip() not in own:

@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from sluiceway.errors import Invalid
 
+TRANSFORM: Final = "AWS::Serverless-2016-10-31"
 _AWS: Final = "arn:aws:iam::aws:policy/"
 #: Managed policies that SAM templates name by their short names.
 MANAGED_POLICIES: Final[Mapping[str, str]] = {
@@ -39,6 +40,9 @@ def translate(template: dict[str, Any], parameters: Mapping[str, Any], region: s
     from samtranslator.public.exceptions import InvalidDocumentException
     from samtranslator.translator.translator import Translator
 
+    types = [each.get("Type") for each in template["Resources"].values() if isinstance(each, dict)]
+    if "AWS::Serverless::Application" in types:
+        raise Invalid("template", "Template format error: AWS::Serverless::Application is not available here.")
     translator = Translator(None, Parser(), boto_session=boto3.Session(region_name=region))
     try:
         translated: dict[str, Any] = translator.translate(
@@ -46,6 +50,10 @@ def translate(template: dict[str, Any], parameters: Mapping[str, Any], region: s
         )
     except InvalidDocumentException as error:
         causes = "; ".join(str(cause.message) for cause in error.causes) or str(error)
-        raise Invalid("template", f"Transform AWS::Serverless-2016-10-31 failed with: {causes}") from None
+        raise Invalid("template", f"Transform {TRANSFORM} failed with: {causes}") from None
+    except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
+        # The translator takes a template's form on trust in places.
+        reason = f"{type(error).__name__}: {error}"[:300]
+        raise Invalid("template", f"Transform {TRANSFORM} failed: the template is malformed ({reason})") from error
     translated.pop("Transform", None)
     return translated

@@ -1,8 +1,8 @@
 """The state of stacks: what was asked for, what was made, and what happened.
 
-Tables: ``stacks`` (name), ``deleted_stacks`` (id), ``stack_resources`` (stack id, logical id),
-``stack_leftovers`` (stack id, logical id; a replaced resource until the update is done). Events are the log
-``stack/ID``. A request wakes "stacks"; ``reactions.stacks`` carries it out and goes on after a crash.
+Tables: ``stacks`` (name), ``deleted_stacks`` (id), ``deleted_stacks_by_time`` (milliseconds, id),
+``stack_resources`` (stack id, logical id), ``stack_leftovers`` (stack id, logical id; a replaced resource until the
+update is done). Events are the log ``stack/ID``. A request wakes "stacks"; ``reactions.stacks`` carries it out and goes on after a crash.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class Request:
     """What a caller asked for, ready to be carried out.
 
     ``text`` is the template as given, ``processed`` the translated one, ``parameters`` the given and default
-    values by name, ``values`` the resolved ones with the pseudo parameters.
+    values by name, ``values`` the resolved ones with the pseudo parameters; ``hidden`` names those not to be shown.
     """
 
     text: str
@@ -39,10 +39,11 @@ class Request:
     tags: dict[str, str] = field(default_factory=dict)
     capabilities: tuple[str, ...] = ()
     rollback: bool = True
+    hidden: tuple[str, ...] = ()
 
     def to_json(self) -> Row:
         """As it is kept in the stack's row."""
-        return {**asdict(self), "capabilities": list(self.capabilities)}
+        return {**asdict(self), "capabilities": list(self.capabilities), "hidden": list(self.hidden)}
 
 
 class Stacks:
@@ -114,9 +115,9 @@ class Stacks:
             row = self.get(tx, name)
         except NotFound:
             return
-        if row["status"] == "DELETE_COMPLETE":
+        if row["status"] in ("DELETE_COMPLETE", "DELETE_IN_PROGRESS"):
             return
-        if row["status"].endswith("_IN_PROGRESS") and row["status"] != "DELETE_IN_PROGRESS":
+        if row["status"].endswith("_IN_PROGRESS"):
             raise Conflict("stack", f"Stack:{row['id']} is in {row['status']} state and can not be deleted now.")
         row["principal"] = asdict(principal)
         self.set_status(tx, row, "DELETE_IN_PROGRESS", "User Initiated")
@@ -128,10 +129,23 @@ class Stacks:
             row["deleted_ms"] = tx.now_ms
             tx.delete("stacks", (row["name"],))
             tx.put("deleted_stacks", (row["id"],), row)
+            tx.put("deleted_stacks_by_time", (tx.now_ms, row["id"]), {})
+            self._forget_deleted(tx)
         else:
             tx.put("stacks", (row["name"],), row)
         self._event(tx, row, row["name"], "AWS::CloudFormation::Stack", row["id"], status, reason)
+        log = f"stack/{row['id']}"
+        tx.trim(log, max(0, tx.bounds(log).next - self._limits.events_kept))
         tx.on_commit("stacks")
+
+    def _forget_deleted(self, tx: Tx) -> None:
+        """Two at a time, as one is added: they become fewer."""
+        end = (tx.now_ms - self._limits.deleted_kept_s * 1000,)
+        for key, _ in list(tx.scan("deleted_stacks_by_time", end=end, limit=2)):
+            tx.delete("deleted_stacks_by_time", key)
+            tx.delete("deleted_stacks", (key[1],))
+            log = f"stack/{key[1]!s}"
+            tx.trim(log, tx.bounds(log).next)
 
     def finish(self, tx: Tx, row: Row, status: str, outputs: list[Row]) -> None:
         """The stack stands as its template says."""
@@ -149,10 +163,24 @@ class Stacks:
         tx.put("stack_resources", (stack["id"], resource["logical"]), resource)
         self._resource_event(tx, stack, resource)
 
+    def keep_order(self, tx: Tx, stack: Row, resource: Row) -> None:
+        """Where an unchanged resource stands in the template now, and what is to become of it, without an event."""
+        tx.put("stack_resources", (stack["id"], resource["logical"]), resource)
+
+    def restore(self, tx: Tx, stack: Row, old: Row) -> None:
+        """``old`` is back in its place."""
+        self.put_resource(tx, stack, old)
+        self.drop_leftover(tx, stack["id"], old["logical"])
+
+    def note_leftover(self, tx: Tx, stack: Row, old: Row, status: str, reason: str = "") -> None:
+        """What happens to a replaced resource, for a person."""
+        self._resource_event(tx, stack, {**old, "status": status, "reason": reason})
+
     def forget_resource(self, tx: Tx, stack: Row, resource: Row) -> None:
         """The resource is gone."""
         tx.delete("stack_resources", (stack["id"], resource["logical"]))
-        self._resource_event(tx, stack, {**resource, "status": "DELETE_COMPLETE", "reason": ""})
+        status = "DELETE_SKIPPED" if resource.get("retained") else "DELETE_COMPLETE"
+        self._resource_event(tx, stack, {**resource, "status": status, "reason": ""})
 
     def set_aside(self, tx: Tx, stack: Row, old: Row, new: Row) -> None:
         """``new`` replaces ``old``, which stays until the update is done."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -12,15 +12,38 @@ import yaml
 
 from sluiceway.core.identity import Scope as ServerScope
 from sluiceway.errors import Invalid
-from sluiceway.services.stacks.intrinsics import evaluate_conditions, references
+from sluiceway.services.stacks.intrinsics import (
+    DEPTH_MAX,
+    UNKNOWN,
+    Scope,
+    evaluate_conditions,
+    references,
+    resolve,
+    text_of,
+)
+from sluiceway.services.stacks.patterns import fits
+from sluiceway.services.stacks.sam import TRANSFORM
 
-SAM_TRANSFORM: Final = "AWS::Serverless-2016-10-31"
+_POLICIES: Final = ("Delete", "Retain", "RetainExceptOnCreate")
+_SECTIONS: Final = ("Parameters", "Mappings", "Conditions", "Outputs", "Resources")
 _LOGICAL_ID = re.compile(r"[A-Za-z0-9]{1,255}")
 _SSM = re.compile(r"AWS::SSM::Parameter::Value<(.+)>")
+_TYPES = re.compile(
+    r"String|Number|CommaDelimitedList|List<(String|Number|AWS::[\w:]+)>|AWS::SSM::Parameter::Value<[\w:<>]+>|"
+    r"AWS::[\w]+::[\w:]+"
+)
+_VALUE_BYTES_MAX: Final = 4096  # CloudFormation User Guide, "Quotas"
 
 
 class _Loader(yaml.SafeLoader):
-    """YAML with CloudFormation's short forms (``!Ref``, ``!Sub``, ...) and without anchors' bombs."""
+    """YAML with CloudFormation's short forms (``!Ref``, ``!Sub``, ...), without aliases, which can be bombs."""
+
+    def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
+        """Keys are text as it stands there: account ids and versions are not numbers."""
+        for key, _ in node.value:
+            if isinstance(key, yaml.ScalarNode):
+                key.tag = "tag:yaml.org,2002:str"
+        return super().construct_mapping(node, deep)
 
     def compose_node(self, parent: Any, index: Any) -> Any:
         if self.check_event(yaml.AliasEvent):
@@ -47,25 +70,51 @@ def _plain_date(loader: _Loader, node: yaml.Node) -> Any:
 
 
 _Loader.add_multi_constructor("!", _short_form)
+
+
+def _refuse(loader: _Loader, node: yaml.Node) -> Any:
+    raise Invalid("template", f"Template format error: {node.tag} is not allowed in templates.")
+
+
 _Loader.add_constructor("tag:yaml.org,2002:timestamp", _plain_date)
+for _tag in ("binary", "set", "omap", "pairs"):
+    _Loader.add_constructor(f"tag:yaml.org,2002:{_tag}", _refuse)
 
 
 def parse(text: str) -> dict[str, Any]:
     """A template's JSON or YAML. Raises ``Invalid("template")``."""
     try:
         template = json.loads(text) if text.lstrip().startswith("{") else yaml.load(text, _Loader)
-    except (ValueError, yaml.YAMLError, RecursionError) as error:
+    except (ValueError, TypeError, yaml.YAMLError, RecursionError) as error:
         reason = str(error).replace("\n", " ")[:300]
         raise Invalid("template", f"Template format error: not well-formed. ({reason})") from None
     if not isinstance(template, dict) or not isinstance(template.get("Resources"), dict) or not template["Resources"]:
         raise Invalid("template", "Template format error: At least one Resources member must be defined.")
+    for section in _SECTIONS:
+        found = template.get(section)
+        if found is not None and (
+            not isinstance(found, dict) or any(not isinstance(each, dict) for each in found.values())
+        ):
+            raise Invalid("template", f"Template format error: every {section} member must be an object.")
+    _check_depth(template)
     return template
+
+
+def _check_depth(template: Any) -> None:
+    """Layer by layer, so that no depth is too deep for the check itself."""
+    layer = [template]
+    for _ in range(DEPTH_MAX):
+        below = [item for each in layer for item in (each.values() if isinstance(each, dict) else each)]
+        layer = [item for item in below if isinstance(item, dict | list)]
+        if not layer:
+            return
+    raise Invalid("template", "Template format error: nested too deeply.")
 
 
 def is_sam(template: Mapping[str, Any]) -> bool:
     """Whether the template names the SAM transform."""
     transform = template.get("Transform")
-    return SAM_TRANSFORM in (transform if isinstance(transform, list) else [transform])
+    return TRANSFORM in (transform if isinstance(transform, list) else [transform])
 
 
 def parameter_values(
@@ -83,7 +132,7 @@ def parameter_values(
     if missing:
         raise Invalid("parameter", f"Parameters: [{', '.join(missing)}] must have values")
     for name, spec in declared.items():
-        values[name] = _parameter(name, spec, str(given.get(name, spec.get("Default", ""))), stored)
+        values[name] = _parameter(name, spec, given[name] if name in given else text_of(spec["Default"]), stored)
     return values
 
 
@@ -91,7 +140,7 @@ def stored_names(template: Mapping[str, Any], given: Mapping[str, str]) -> list[
     """Names in the parameter store that the template's parameters take their values from."""
     declared: Mapping[str, Any] = template.get("Parameters") or {}
     return [
-        str(given.get(name, spec.get("Default", "")))
+        given[name] if name in given else text_of(spec.get("Default", ""))
         for name, spec in declared.items()
         if _SSM.fullmatch(str(spec.get("Type", "")))
     ]
@@ -100,26 +149,64 @@ def stored_names(template: Mapping[str, Any], given: Mapping[str, str]) -> list[
 def given_or_default(template: Mapping[str, Any], given: Mapping[str, str]) -> dict[str, str]:
     """Declared parameters as they were given, for a description of the stack."""
     declared: Mapping[str, Any] = template.get("Parameters") or {}
-    return {name: str(given.get(name, spec.get("Default", ""))) for name, spec in declared.items()}
+    return {name: given[name] if name in given else text_of(spec.get("Default", "")) for name, spec in declared.items()}
+
+
+def hidden_parameters(template: Mapping[str, Any]) -> list[str]:
+    """Parameters whose values are not to be shown (``NoEcho``)."""
+    declared: Mapping[str, Any] = template.get("Parameters") or {}
+    return [name for name, spec in declared.items() if str(spec.get("NoEcho", "")).lower() == "true"]
 
 
 def _parameter(name: str, spec: Mapping[str, Any], text: str, stored: Mapping[str, str]) -> Any:
-    kind = str(spec.get("Type", "String"))
-    allowed = spec.get("AllowedValues")
-    if allowed is not None and text not in [str(value) for value in allowed]:
-        raise Invalid("parameter", f"Parameter '{name}' must be one of AllowedValues")
-    pattern = spec.get("AllowedPattern")
-    if pattern is not None and not re.fullmatch(str(pattern), text):
-        raise Invalid("parameter", f"Parameter '{name}' must match pattern {pattern}")
-    if kind == "Number":
-        try:
-            float(text)
-        except ValueError:
-            raise Invalid("parameter", f"Parameter '{name}' must be a number.") from None
+    kind = str(spec.get("Type", ""))
+    if not _TYPES.fullmatch(kind):
+        raise Invalid(
+            "template", f"Template format error: Invalid template parameter property 'Type' of {name}: {kind}"
+        )
     from_ssm = _SSM.fullmatch(kind)
+    shown = [item.strip() for item in text.split(",")] if _is_list(kind) and not from_ssm else [text]
+    for item in shown:
+        _check_value(name, spec, item, "Number" in kind)
     if from_ssm:
         text, kind = stored[text], from_ssm[1]
-    return text.split(",") if kind in ("CommaDelimitedList",) or kind.startswith("List<") else text
+    return [item.strip() for item in text.split(",")] if _is_list(kind) else text
+
+
+def _is_list(kind: str) -> bool:
+    return kind == "CommaDelimitedList" or kind.startswith("List<")
+
+
+def _check_value(name: str, spec: Mapping[str, Any], text: str, number: bool) -> None:
+    """CloudFormation User Guide, "Parameters": what a value may be."""
+    if len(text.encode()) > _VALUE_BYTES_MAX:
+        raise Invalid("parameter", f"Parameter '{name}' is over {_VALUE_BYTES_MAX} bytes.")
+    why = spec.get("ConstraintDescription")
+    hint = f" failed to satisfy constraint: {why}" if why else ""
+    allowed = spec.get("AllowedValues")
+    if allowed is not None and text not in [text_of(value) for value in (allowed if isinstance(allowed, list) else [])]:
+        raise Invalid("parameter", f"Parameter '{name}'{hint or ' must be one of AllowedValues'}")
+    pattern = spec.get("AllowedPattern")
+    if pattern is not None and not fits(str(pattern), text):
+        raise Invalid("parameter", f"Parameter '{name}'{hint or f' must match pattern {pattern}'}")
+    if number:
+        size, least, most = _number(text), "MinValue", "MaxValue"
+        if size is None:
+            raise Invalid("parameter", f"Parameter '{name}' must be a number.")
+    else:
+        size, least, most = float(len(text)), "MinLength", "MaxLength"
+    bounds = {each: _number(text_of(spec[each])) for each in (least, most) if each in spec}
+    if (low := bounds.get(least)) is not None and size < low:
+        raise Invalid("parameter", f"Parameter '{name}'{hint or f' must have {least} {spec[least]}'}")
+    if (high := bounds.get(most)) is not None and size > high:
+        raise Invalid("parameter", f"Parameter '{name}'{hint or f' must have {most} {spec[most]}'}")
+
+
+def _number(text: str) -> float | None:
+    try:
+        return float(text)
+    except ValueError:
+        return None
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,12 +239,53 @@ def plan(template: dict[str, Any], parameters: dict[str, Any], known_types: Iter
     for name, declared in wanted.items():
         for reference in references(declared.get("Properties") or {}):
             if reference not in resources and reference not in parameters and reference != "AWS::NoValue":
-                raise Invalid(
-                    "template",
-                    f"Template format error: Unresolved resource dependencies [{reference}] in the "
-                    f"Resources block of the template ({name})",
-                )
-    return Plan(template, parameters, conditions, _ordered(wanted))
+                raise _unresolved(reference, "Resources", name)
+        for needed in _depends_on(declared):
+            if needed not in resources:
+                raise _unresolved(needed, "Resources", name)
+    made = Plan(template, parameters, conditions, _ordered(wanted))
+    _rehearse(made, wanted)
+    return made
+
+
+def _unresolved(reference: str, block: str, name: str) -> Invalid:
+    return Invalid(
+        "template",
+        f"Template format error: Unresolved resource dependencies [{reference}] in the {block} block of the template "
+        f"({name})",
+    )
+
+
+def _rehearse(made: Plan, wanted: Mapping[str, Any]) -> None:
+    """Every function in what will be made, as far as its arguments are known before anything is."""
+    ids = dict.fromkeys(wanted, UNKNOWN)
+    scope = Scope(made.parameters, made.conditions, made.template.get("Mappings") or {}, ids, {}, made=False)
+    for declared in wanted.values():
+        resolve(declared.get("Properties") or {}, scope)
+    for name, output in (made.template.get("Outputs") or {}).items():
+        condition = output.get("Condition")
+        if condition is not None and condition not in made.conditions:
+            raise Invalid("template", f"Template format error: Unresolved condition {condition} in Outputs ({name}).")
+        if "Value" not in output:
+            raise Invalid("template", f"Template format error: Every Outputs member must contain a Value ({name}).")
+        for reference in references(output["Value"]):
+            if reference not in made.template["Resources"] and reference not in made.parameters:
+                raise _unresolved(reference, "Outputs", name)
+        if made.conditions.get(condition or "", True):
+            text_of(resolve(output["Value"], scope))
+
+
+def check_properties(made: Plan, accepted: Mapping[str, Collection[str]]) -> None:
+    """Refuse properties that would be left undone. ``accepted`` has the known ones of every resource type."""
+    for name in made.order:
+        declared = made.resource(name)
+        unknown = sorted(set(declared.get("Properties") or {}) - set(accepted[declared["Type"]]))
+        if unknown:
+            raise Invalid(
+                "template",
+                f"Properties validation failed for resource {name}: {declared['Type']} does not have "
+                f"[{', '.join(unknown)}] here.",
+            )
 
 
 def _check_resource(name: str, declared: Any, conditions: Mapping[str, bool]) -> None:
@@ -167,8 +295,11 @@ def _check_resource(name: str, declared: Any, conditions: Mapping[str, bool]) ->
         raise Invalid("template", f"Template format error: [/Resources/{name}] needs a Type.")
     if not isinstance(declared.get("Properties") or {}, dict):
         raise Invalid("template", f"Template format error: [/Resources/{name}/Properties] must be an object.")
+    policies = [declared.get(each) for each in ("DeletionPolicy", "UpdateReplacePolicy")]
+    if wrong := [each for each in policies if each not in (None, *_POLICIES)]:
+        raise Invalid("template", f"Template format error: {wrong[0]} of {name} is not one of {', '.join(_POLICIES)}.")
     condition = declared.get("Condition")
-    if condition is not None and condition not in conditions:
+    if condition is not None and (not isinstance(condition, str) or condition not in conditions):
         raise Invalid("template", f"Template format error: Unresolved condition {condition} in {name}.")
 
 
@@ -196,9 +327,15 @@ def _ordered(resources: Mapping[str, Any]) -> tuple[str, ...]:
 
 def dependencies(declared: Mapping[str, Any]) -> list[str]:
     """The logical ids that a resource must be made after."""
+    return _depends_on(declared) + list(references(declared.get("Properties") or {}))
+
+
+def _depends_on(declared: Mapping[str, Any]) -> list[str]:
     explicit = declared.get("DependsOn") or []
-    names = [explicit] if isinstance(explicit, str) else list(explicit)
-    return names + list(references(declared.get("Properties") or {}))
+    names = [explicit] if isinstance(explicit, str) else explicit
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise Invalid("template", "Template format error: DependsOn takes the name of a resource, or a list of names.")
+    return names
 
 
 def pseudo_parameters(scope: ServerScope, stack_name: str, stack_id: str) -> dict[str, Any]:
