@@ -25,6 +25,7 @@ log = logging.getLogger(__name__)
 _CHUNK: Final = 256 * 1024  # bytes written, hashed and read at a time
 _AHEAD: Final = 4  # chunks of one upload that may wait for the disk: 1 MiB
 _THREADS: Final = 8
+_NOWAIT: Final[int] = getattr(os, "RWF_NOWAIT", 0)  # Linux has it
 R = TypeVar("R")
 
 
@@ -36,6 +37,8 @@ class FileBlobs:
         self._tmp = root / "tmp"
         self._durable: set[Path] = set()  # folders whose entry in their parent is synced; at most 65,792
         self._closed = False
+        self._counting = threading.Lock()
+        self.bytes_kept = 0  # of sealed blobs; known from the first sweep on
         try:
             self._tmp.mkdir(parents=True, exist_ok=True)
             _sync_folder(root)
@@ -57,7 +60,11 @@ class FileBlobs:
             left = length
             while left is None or left > 0:
                 wanted = _CHUNK if left is None else min(_CHUNK, left)
-                chunk = await self.run(os.pread, descriptor, wanted, start)
+                chunk = _at_hand(descriptor, wanted, start)
+                if chunk:
+                    await asyncio.sleep(0)  # a reader that keeps up must not have the loop for itself
+                else:
+                    chunk = await self.run(os.pread, descriptor, wanted, start)
                 if not chunk:
                     return
                 yield chunk
@@ -72,8 +79,7 @@ class FileBlobs:
 
     async def delete(self, blob_id: str) -> None:
         """See ``core.blobs.Blobs``."""
-        path = self._place(blob_id)
-        await self.run(lambda: path.unlink(missing_ok=True))
+        await self.run(self._remove, self._place(blob_id))
 
     async def sweep(self, is_used: Callable[[str], bool]) -> int:
         """See ``core.blobs.Blobs``."""
@@ -94,13 +100,28 @@ class FileBlobs:
                 folder.mkdir(exist_ok=True)
                 _sync_folder(folder.parent)
                 self._durable.add(folder)
+        size = _size(file.path)
         os.rename(file.path, place)
+        self._count(size)
         _sync_folder(place.parent)
 
     def abandon(self, file: _File, blob_id: str) -> None:
         """On a thread: remove the file, also if publishing it got as far as its place."""
         file.discard()
-        self._place(blob_id).unlink(missing_ok=True)
+        self._remove(self._place(blob_id))
+
+    def _remove(self, path: Path) -> None:
+        """On a thread: a sealed blob's file, if it is there."""
+        try:
+            size = path.stat().st_size
+            path.unlink()
+        except FileNotFoundError:
+            return
+        self._count(-size)
+
+    def _count(self, size: int) -> None:
+        with self._counting:
+            self.bytes_kept += size
 
     async def run(self, fn: Callable[..., R], *args: object) -> R:
         """``fn`` on a thread, with the disk's errors in the port's words."""
@@ -121,14 +142,18 @@ class FileBlobs:
             raise
 
     def _sweep(self, is_used: Callable[[str], bool]) -> int:
-        removed = 0
+        removed = kept = 0
         for path in self._tmp.iterdir():
             path.unlink(missing_ok=True)
             removed += 1
         for path in self._root.glob("??/??/*"):
-            if not is_used(path.name):
+            if is_used(path.name):
+                kept += path.stat().st_size
+            else:
                 path.unlink(missing_ok=True)
                 removed += 1
+        with self._counting:
+            self.bytes_kept = kept
         return removed
 
     def _place(self, blob_id: str) -> Path:
@@ -290,6 +315,21 @@ def _open(path: Path) -> int:
         return os.open(path, os.O_RDONLY)
     except FileNotFoundError:
         raise NotFound("blob", "There is no such blob.") from None
+
+
+def _at_hand(descriptor: int, wanted: int, start: int) -> bytes:
+    """What the page cache has, without waiting for the disk; b"" if nothing (preadv2(2), RWF_NOWAIT).
+
+    Waking a thread costs more than copying a chunk.
+    """
+    if not _NOWAIT:
+        return b""
+    buffer = bytearray(wanted)
+    try:
+        got = os.preadv(descriptor, [buffer], start, _NOWAIT)
+    except OSError:  # not at hand, or a file system that can't say: a thread asks again, and may wait
+        return b""
+    return bytes(memoryview(buffer)[:got])
 
 
 def _size(path: Path) -> int:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import shutil
 import sys
 import time
 from collections.abc import Callable, Coroutine
+from pathlib import Path
 from typing import Any
 
 from sluiceway.core.store import Tx
@@ -116,7 +118,7 @@ class Node:
 
     def show_in(self, metrics: Metrics) -> None:
         """Let ``metrics`` show this node's numbers."""
-        metrics.replace([self._store_samples, self._pool_samples])
+        metrics.replace([self._store_samples, self._disk_samples, self._pool_samples])
 
     # -- making
 
@@ -172,6 +174,15 @@ class Node:
             Sample("sluiceway_store_failing", "1 while the store refuses to write.", float(problem is not None)),
         ]
 
+    def _disk_samples(self) -> list[Sample]:
+        s = self.services
+        disk = shutil.disk_usage(s.place.data)
+        return [
+            Sample("sluiceway_store_bytes", "Bytes of the database and its log.", _bytes_of(s.place.data)),
+            Sample("sluiceway_blob_bytes", "Bytes of the files of large objects.", s.blobs.bytes_kept),
+            Sample("sluiceway_disk_free_bytes", "Bytes that are free where the data folder is.", disk.free),
+        ]
+
     def _pool_samples(self) -> list[Sample]:
         workers, busy = self.pool.counts
         return [
@@ -179,3 +190,8 @@ class Node:
             Sample("sluiceway_function_workers_busy", "Worker processes with an invocation.", busy),
             Sample("sluiceway_search_lag_seconds", "Time for which a change waits to be found.", self.feeder.lag()),
         ]
+
+
+def _bytes_of(data: Path) -> int:
+    files = (data / name for name in ("store.db", "store.db-wal"))
+    return sum(file.stat().st_size for file in files if file.exists())
