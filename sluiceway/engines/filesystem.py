@@ -26,7 +26,6 @@ _CHUNK: Final = 256 * 1024  # bytes written, hashed and read at a time
 _AHEAD: Final = 4  # chunks of one upload that may wait for the disk: 1 MiB
 _THREADS: Final = 8
 _NOWAIT: Final[int] = getattr(os, "RWF_NOWAIT", 0)  # Linux has it
-_NOWAIT: Final[int] = getattr(os, "RWF_NOWAIT", 0)  # Linux has it
 R = TypeVar("R")
 
 
@@ -62,10 +61,6 @@ class FileBlobs:
             while left is None or left > 0:
                 wanted = _CHUNK if left is None else min(_CHUNK, left)
                 chunk = _at_hand(descriptor, wanted, start)
-                if chunk:
-                    await asyncio.sleep(0)  # a reader that keeps up must not have the loop for itself
-                else:
-                    chunk = _at_hand(descriptor, wanted, start)
                 if chunk:
                     await asyncio.sleep(0)  # a reader that keeps up must not have the loop for itself
                 else:
@@ -320,23 +315,6 @@ def _open(path: Path) -> int:
         return os.open(path, os.O_RDONLY)
     except FileNotFoundError:
         raise NotFound("blob", "There is no such blob.") from None
-
-
-def _at_hand(descriptor: int, wanted: int, start: int) -> bytes:
-    """What the page cache has, without waiting for the disk; b"" if nothing (preadv2(2), RWF_NOWAIT).
-
-    Waking a thread costs more than copying a chunk.
-    """
-    if not _NOWAIT:
-        return b""
-    if not _NOWAIT:
-        return b""
-    buffer = bytearray(wanted)
-    try:
-        got = os.preadv(descriptor, [buffer], start, _NOWAIT)
-    except OSError:  # not at hand, or a file system that can't say: a thread asks again, and may wait
-        return b""
-    return bytes(memoryview(buffer)[:got])
 
 
 def _at_hand(descriptor: int, wanted: int, start: int) -> bytes:
