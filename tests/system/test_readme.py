@@ -6,6 +6,7 @@ import os
 import re
 import subprocess
 import sys
+import urllib.request
 from pathlib import Path
 
 import pytest
@@ -29,6 +30,19 @@ def test_the_example(server: ServerProcess) -> None:
     ran = subprocess.run([sys.executable, "-c", code[0]], env=environment, capture_output=True, text=True, timeout=60)
     assert ran.returncode == 0, ran.stderr
     assert ran.stdout == "ObjectCreated:Put cat.jpg\n"
+
+
+def test_the_metrics_are_those_of_the_page(server: ServerProcess) -> None:
+    sns, sqs = server.client("sns"), server.client("sqs")
+    queue = sqs.create_queue(QueueName="watched")["QueueUrl"]
+    arn = sqs.get_queue_attributes(QueueUrl=queue, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
+    topic = sns.create_topic(Name="watched")["TopicArn"]
+    sns.subscribe(TopicArn=topic, Protocol="sqs", Endpoint=arn)
+    with urllib.request.urlopen(f"{server.url}/_sluiceway/metrics", timeout=30) as answer:
+        text = answer.read().decode()
+    shown = set(re.findall(r"^# TYPE (\S+)", text, re.MULTILINE))
+    there = {name for name in shown if not name.endswith("_created")}
+    assert set(re.findall(r"`(sluiceway_\w+)`", (ROOT / "docs/operations.md").read_text())) == there
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
