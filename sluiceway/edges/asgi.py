@@ -17,7 +17,7 @@ import orjson
 from sluiceway.config import HttpSettings
 from sluiceway.core.clock import new_id
 from sluiceway.edges.http import Body, ClientGone, Handler, Headers, Receive, Request, Response, Room
-from sluiceway.errors import DomainError, Throttled, TooLarge, Unavailable
+from sluiceway.errors import DomainError, NotImplementedYet, Throttled, TooLarge, Unavailable
 
 log = logging.getLogger(__name__)
 
@@ -136,6 +136,8 @@ async def _send(send: Send, request: Request, response: Response) -> int:
 
 def _plain_error(request: Request, error: DomainError) -> Response:
     """What escaped an edge's own error table, as JSON."""
+    if isinstance(error, NotImplementedYet):
+        return _answer(501, "NotImplemented", error.message, request)
     status = 413 if isinstance(error, TooLarge) else 503 if isinstance(error, Throttled | Unavailable) else 400
     return _answer(status, type(error).__name__, error.message, request)
 
