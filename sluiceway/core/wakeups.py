@@ -18,6 +18,12 @@ class Wakeups:
     def __init__(self) -> None:
         self._waiting: dict[str, set[asyncio.Future[None]]] = defaultdict(set)
         self._listeners: list[Listener] = []
+        self.ending = False  # who waits on behalf of a client answers now
+
+    def end(self) -> None:
+        """The server stops: wake everyone, so that no client's long poll holds it up."""
+        self.ending = True
+        self.notify(list(self._waiting))
 
     def listen(self, listener: Listener) -> None:
         """Call ``listener(names)`` at every notification."""

@@ -93,6 +93,8 @@ class Server:
 
     async def stop(self) -> None:
         """Finish what is in flight, bounded, and let go of everything."""
+        if self._node is not None:
+            self._node.services.wakeups.end()
         for listener in (self._listener, self._secure):
             if listener is not None:
                 await listener.stop()
@@ -114,6 +116,7 @@ class Server:
     async def _close(self, grace_s: float) -> None:
         node, self._node, self._router = self._node, None, None
         if node is not None:
+            node.services.wakeups.end()
             await node.stop(grace_s)
 
     async def _reset(self) -> None:

@@ -25,7 +25,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
-from helpers.commands import Command, begin, complete
+from helpers.commands import Command, ForkedServer, begin, complete
 from helpers.server import ServerProcess, eventually
 
 AWS = Path(sys.executable).with_name("aws")
@@ -342,8 +342,8 @@ def test_events_of_buckets_tables_and_streams(server: ServerProcess) -> None:
     dynamodb.put_item(TableName="eventful", Item={"id": {"S": "row-1"}})
     kinesis.create_stream(StreamName="eventful", ShardCount=2)
     for number in range(6):
-        kinesis.put_record(StreamName="eventful", Data=b"x", PartitionKey=str(number))
-    assert "größe.txt" in on(server, "events", "bucket:eventful")
+        kinesis.put_record(StreamName="eventful", Data=b"x", PartitionKey="x", ExplicitHashKey=str(number % 2 << 127))
+    assert "gr%C3%B6%C3%9Fe.txt" in on(server, "events", "bucket:eventful")
     assert "row-1" in on(server, "events", "table:eventful")
     rows = [json.loads(line) for line in on(server, "events", "stream:eventful").splitlines()]
     assert len(rows) == 6 and len({row["log"] for row in rows}) == 2
@@ -390,7 +390,7 @@ def test_deploy_says_what_it_did_and_what_is_wrong(server: ServerProcess, tmp_pa
         "Resources:\n  A: {Type: AWS::SQS::Queue, Properties: {QueueName: !Ref Nothing}}\n": "Nothing",
         FUNCTION.replace("CodeUri: code", "CodeUri: elsewhere"): "there is no folder",
         "Resources:\n  B: {Type: AWS::S3::Bucket, Properties: {BucketName: NOT_A_NAME}}\n": "B (AWS::S3::Bucket): ",
-        "Resources: {A: 7}\n": "needs a Type",
+        "Resources: {A: 7}\n": "must be an object",
     }
     queues = len(server.client("sqs").list_queues().get("QueueUrls", []))
     for number, (text, reason) in enumerate(wrong.items()):
@@ -438,37 +438,45 @@ def test_ctrl_c_during_deploy_leaves_the_work_to_the_server(server: ServerProces
 # -- a server's life
 
 
-def test_it_stops_in_order_and_leaves_no_trace_of_running(own_server: ServerProcess) -> None:
+@pytest.fixture
+def forked(tmp_path: Path) -> Iterator[ForkedServer]:
+    """A server of the test's own, not started yet."""
+    made = ForkedServer(tmp_path / "data")
+    yield made
+    made.end()
+
+
+def test_it_stops_in_order_and_leaves_no_trace_of_running(forked: ForkedServer) -> None:
     for name in (signal.SIGTERM, signal.SIGINT):
-        own_server.start()
-        listed = own_server.data.parent / "sluiceway" / "servers" / f"{own_server.port}.json"
-        assert listed.exists() and (own_server.data / "server.json").exists()
-        assert own_server.process is not None
-        own_server.process.send_signal(name)
-        assert own_server.process.wait(20) == 0
-        assert not listed.exists() and not (own_server.data / "server.json").exists()
-        assert "Traceback" not in "\n".join(own_server.lines)
+        forked.start()
+        listed = forked.data.parent / "sluiceway" / "servers" / f"{forked.port}.json"
+        assert listed.exists() and (forked.data / "server.json").exists()
+        assert forked.process is not None
+        forked.process.send_signal(name)
+        assert forked.process.wait(20) == 0
+        assert not listed.exists() and not (forked.data / "server.json").exists()
+        assert "Traceback" not in forked.text()
 
 
-def test_a_killed_servers_files_do_not_mislead(own_server: ServerProcess) -> None:
-    own_server.start()
-    home = own_server.data.parent
-    own_server.kill()
-    row = json.loads((own_server.data / "server.json").read_text())
-    (own_server.data / "server.json").write_text(json.dumps(row | {"pid": os.getpid()}))  # another's number by now
-    assert "no running server" in run(home, "status", "--data", own_server.data, code=1)
-    own_server.start(own_server.port)
+def test_a_killed_servers_files_do_not_mislead(forked: ForkedServer) -> None:
+    forked.start()
+    home = forked.data.parent
+    forked.kill()
+    row = json.loads((forked.data / "server.json").read_text())
+    (forked.data / "server.json").write_text(json.dumps(row | {"pid": os.getpid()}))  # another's number by now
+    assert "no running server" in run(home, "status", "--data", forked.data, code=1)
+    forked.start(forked.port)
     assert "ok" in run(home, "status")
-    assert own_server.stop() == 0
+    assert forked.stop() == 0
 
 
 @pytest.mark.parametrize("name", [signal.SIGTERM, signal.SIGINT], ids=["SIGTERM", "SIGINT"])
-def test_what_is_in_flight_is_finished(own_server: ServerProcess, tmp_path: Path, name: signal.Signals) -> None:
-    own_server.start()
-    on(own_server, "deploy", template(tmp_path / "app", FUNCTION), "--stack", "sleeper")
-    url = own_server.client("sqs").create_queue(QueueName="empty")["QueueUrl"]
-    sqs = own_server.client("sqs", retries={"max_attempts": 0})
-    client = own_server.client("lambda", retries={"max_attempts": 0})
+def test_what_is_in_flight_is_finished(forked: ForkedServer, tmp_path: Path, name: signal.Signals) -> None:
+    forked.start()
+    on(forked, "deploy", template(tmp_path / "app", FUNCTION), "--stack", "sleeper")
+    url = forked.client("sqs").create_queue(QueueName="empty")["QueueUrl"]
+    sqs = forked.client("sqs", retries={"max_attempts": 0})
+    client = forked.client("lambda", retries={"max_attempts": 0})
     client.invoke(FunctionName="slow", Payload=b"{}")
     answers: dict[str, Any] = {}
 
@@ -487,22 +495,22 @@ def test_what_is_in_flight_is_finished(own_server: ServerProcess, tmp_path: Path
         thread.start()
     time.sleep(0.7)
     began = time.monotonic()
-    assert own_server.process is not None
-    own_server.process.send_signal(name)
-    code = own_server.process.wait(40)
+    assert forked.process is not None
+    forked.process.send_signal(name)
+    code = forked.process.wait(40)
     took = time.monotonic() - began
     for thread in threads:
         thread.join(10)
-    assert code == 0 and "Traceback" not in "\n".join(own_server.lines), "\n".join(own_server.lines)
-    assert answers["invoke"] == "rested", answers
-    assert took < 15, took
+    assert code == 0 and "Traceback" not in forked.text(), forked.text()
+    assert answers["invoke"] == "rested" and "Messages" not in answers["poll"], answers
+    assert answers["poll"]["ResponseMetadata"]["HTTPStatusCode"] == 200 and took < 8, took
 
 
-def test_a_function_that_takes_too_long_does_not_hold_up_the_end(own_server: ServerProcess, tmp_path: Path) -> None:
-    own_server._environment = {"SLUICEWAY_HTTP__STOP_GRACE_S": "2"}
-    own_server.start()
-    on(own_server, "deploy", template(tmp_path / "app", FUNCTION), "--stack", "sleeper")
-    client = own_server.client("lambda", retries={"max_attempts": 0})
+def test_a_function_that_takes_too_long_does_not_hold_up_the_end(forked: ForkedServer, tmp_path: Path) -> None:
+    forked._environment = {"SLUICEWAY_HTTP__STOP_GRACE_S": "2"}
+    forked.start()
+    on(forked, "deploy", template(tmp_path / "app", FUNCTION), "--stack", "sleeper")
+    client = forked.client("lambda", retries={"max_attempts": 0})
     asked = client.invoke(FunctionName="slow", InvocationType="Event", Payload=b'{"seconds": 50}')
     assert asked["StatusCode"] == 202
     thread = threading.Thread(
@@ -511,10 +519,10 @@ def test_a_function_that_takes_too_long_does_not_hold_up_the_end(own_server: Ser
     thread.start()
     time.sleep(1.5)
     began = time.monotonic()
-    assert own_server.stop(30) == 0
+    assert forked.stop(30) == 0
     assert time.monotonic() - began < 12
     thread.join(20)
-    assert "Traceback" not in "\n".join(own_server.lines), "\n".join(own_server.lines)
+    assert "Traceback" not in forked.text(), forked.text()
 
 
 def _quiet(call: Callable[[], Any]) -> None:
@@ -525,44 +533,36 @@ def _quiet(call: Callable[[], Any]) -> None:
 
 
 def test_logs_for_machines_are_one_object_a_line(tmp_path: Path) -> None:
-    server = ServerProcess(tmp_path / "data", "--log-format", "json", str(template(tmp_path / "app")))
-    process = subprocess.Popen(
-        command("up", template(tmp_path / "app"), "--data", server.data, "--port", 0, "--log-format", "json"),
-        env=environment(tmp_path, SLUICEWAY_LOG_LEVEL="debug"), stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-        text=True,
+    made = begin(
+        environment(tmp_path, SLUICEWAY_LOG_LEVEL="debug"), tmp_path, "up", template(tmp_path / "app"), "--data", "data",
+        "--port", 0, "--log-format", "json",
     )  # fmt: skip
-    lines: list[dict[str, Any]] = []
-    assert process.stdout is not None
-    for line in process.stdout:
-        lines.append(json.loads(line))
-        if "Url = " in lines[-1]["message"]:
-            process.terminate()
-    assert process.wait(20) == 0
+    eventually(lambda: made.has("Url = "), 30)
+    assert made.signal(signal.SIGTERM) == 0
+    lines = [json.loads(line) for line in made.text().splitlines()]
     assert all({"time", "level", "logger", "message"} <= line.keys() for line in lines)
-    assert "Sluiceway is at" in lines[0]["message"] or any("Sluiceway is at" in line["message"] for line in lines)
+    assert any("Sluiceway is at" in line["message"] for line in lines)
 
 
 def test_up_with_a_template_deploys_it(tmp_path: Path) -> None:
-    file = template(tmp_path / "my_app.2")
-    server = ServerProcess(tmp_path / "data", str(file)).start()
+    server = ForkedServer(tmp_path / "data", str(template(tmp_path / "my_app.2"))).start()
     try:
-        eventually(lambda: any("Url = http" in line for line in server.lines))
-        assert any("Stack my-app-2: CREATE_COMPLETE" in line for line in server.lines)
+        eventually(lambda: "Url = http" in server.text())
+        assert "Stack my-app-2: CREATE_COMPLETE" in server.text()
     finally:
         assert server.stop() == 0
     broken = template(tmp_path / "broken", "Resources:\n  A: {Type: AWS::EC2::Instance}\n")
-    server = ServerProcess(tmp_path / "data", str(broken)).start()
+    server = ForkedServer(tmp_path / "data", str(broken)).start()
     try:
-        eventually(lambda: any("runs on without the stack broken" in line for line in server.lines))
-        assert any("AWS::EC2::Instance" in line for line in server.lines)
-        assert server.client("sqs").list_queues()["QueueUrls"]
+        eventually(lambda: "runs on without the stack broken" in server.text())
+        assert "AWS::EC2::Instance" in server.text() and server.client("sqs").list_queues()["QueueUrls"]
     finally:
         assert server.stop() == 0
 
 
 def test_account_and_region_are_settings(tmp_path: Path) -> None:
     data = folder_with(tmp_path, "data", sluiceway__toml='account = "123456789012"\nregion = "eu-central-1"\n')
-    server = ServerProcess(data).start()
+    server = ForkedServer(data).start()
     try:
         text = on(server, "env")
         assert "export AWS_REGION=eu-central-1" in text
@@ -580,30 +580,9 @@ def test_account_and_region_are_settings(tmp_path: Path) -> None:
 # -- for other people's test suites
 
 
-class Ephemeral(ServerProcess):
-    """Its folder is chosen by the server, and named in its first line."""
-
-    @classmethod
-    def begin(cls, home: Path) -> Ephemeral:
-        made = cls(home / "unused")
-        made.process = subprocess.Popen(
-            command("up", "--ephemeral", "--port", 0), env=environment(home, TMPDIR=str(home)), text=True,
-            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True,
-        )  # fmt: skip
-        found = threading.Event()
-        threading.Thread(target=made._read, args=(made.process, found), daemon=True).start()
-        assert found.wait(30), made.lines
-        line = next(line for line in made.lines if line.startswith("Sluiceway is at"))
-        made.data = Path(line.split("its data in ")[1].split(". Ctrl-C")[0])
-        return made
-
-
 @pytest.fixture
-def ephemeral(tmp_path: Path) -> Iterator[Ephemeral]:
-    made = Ephemeral.begin(tmp_path)
-    yield made
-    if made.process is not None and made.process.poll() is None:
-        made.kill()
+def ephemeral(forked: ForkedServer) -> ForkedServer:
+    return forked.ephemeral()
 
 
 def reset(server: ServerProcess, method: str = "POST") -> int:
@@ -614,7 +593,7 @@ def reset(server: ServerProcess, method: str = "POST") -> int:
     return int(answer.split()[1])
 
 
-def test_reset_wipes_everything_and_the_folder_is_gone_at_exit(ephemeral: Ephemeral, tmp_path: Path) -> None:
+def test_reset_wipes_everything_and_the_folder_is_gone_at_exit(ephemeral: ForkedServer, tmp_path: Path) -> None:
     assert ephemeral.data.is_dir() and ephemeral.data.is_relative_to(tmp_path)
     home = tmp_path
     run(home, "deploy", template(tmp_path / "app", FUNCTION), "--stack", "sleeper")
@@ -643,10 +622,10 @@ def test_reset_wipes_everything_and_the_folder_is_gone_at_exit(ephemeral: Epheme
     assert json.load(client.invoke(FunctionName="slow", Payload=b"{}")["Payload"]) == "rested"
     assert ephemeral.stop() == 0
     assert not ephemeral.data.exists()
-    assert "Traceback" not in "\n".join(ephemeral.lines), "\n".join(ephemeral.lines)
+    assert "Traceback" not in ephemeral.text(), ephemeral.text()
 
 
-def test_reset_with_requests_under_way(ephemeral: Ephemeral, tmp_path: Path) -> None:
+def test_reset_with_requests_under_way(ephemeral: ForkedServer, tmp_path: Path) -> None:
     sqs = ephemeral.client("sqs", retries={"max_attempts": 0})
     url = sqs.create_queue(QueueName="polled")["QueueUrl"]
     thread = threading.Thread(target=lambda: _quiet(lambda: sqs.receive_message(QueueUrl=url, WaitTimeSeconds=20)))
@@ -657,7 +636,7 @@ def test_reset_with_requests_under_way(ephemeral: Ephemeral, tmp_path: Path) -> 
     assert not ephemeral.client("sqs").list_queues().get("QueueUrls")
     assert ephemeral.stop() == 0
     thread.join(20)
-    assert "Traceback" not in "\n".join(ephemeral.lines), "\n".join(ephemeral.lines)
+    assert "Traceback" not in ephemeral.text(), ephemeral.text()
 
 
 def test_a_normal_server_has_no_reset(server: ServerProcess) -> None:
@@ -688,7 +667,7 @@ def certificate(folder: Path) -> tuple[Path, Path]:
 def test_tls_with_a_certificate_of_ones_own(tmp_path: Path) -> None:
     chain, key = certificate(tmp_path)
     more = {"SLUICEWAY_HTTP__TLS_CERTIFICATE": str(chain), "SLUICEWAY_HTTP__TLS_KEY": str(key)}
-    server = ServerProcess(tmp_path / "data", environment=more).start()
+    server = ForkedServer(tmp_path / "data", environment=more).start()
     try:
         assert server.url.startswith("https://127.0.0.1:")
         text = on(server, "env")

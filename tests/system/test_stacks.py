@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError
-from helpers.commands import complete
+from helpers.commands import ForkedServer, complete
 from helpers.server import ServerProcess, eventually
 
 Template = dict[str, Any]
@@ -659,7 +659,13 @@ def test_a_large_template_comes_from_a_bucket(stacks: Stacks) -> None:
     assert stacks.ended("large")["StackStatus"] == "CREATE_COMPLETE"
     stacks.delete("large")
     s3.put_object(Bucket="templates", Key="huge.json", Body=json.dumps({**large, "Metadata": "x" * 1_100_000}).encode())
-    for wrong, reason in (("huge.json", "1000000"), ("none.json", "S3 error"), ("", "TemplateURL|S3 error")):
+    s3.put_object(Bucket="templates", Key="binary.json", Body=b"\xff\xfe\x00")
+    for wrong, reason in (
+        ("huge.json", "1000000"),
+        ("binary.json", "UTF-8"),
+        ("none.json", "S3 error"),
+        ("", "TemplateURL|S3 error"),
+    ):
         with pytest.raises(ClientError, match=reason):
             stacks.client.create_stack(StackName="huge", TemplateURL=f"{stacks.server.url}/templates/{wrong}")
 
@@ -840,10 +846,9 @@ def many(generation: int) -> Template:
     return {"Resources": resources}
 
 
-def test_a_killed_server_goes_on_to_the_same_end(own_server: ServerProcess) -> None:
+def test_a_killed_server_goes_on_to_the_same_end(tmp_path: Path) -> None:
     """Ten kills at times of chance: in the middle of a creation, an update, one that fails, and a deletion."""
-    random_ = random.Random()
-    own_server.start()
+    random_, own_server = random.Random(), ForkedServer(tmp_path / "data").start()
     port = own_server.port
     initial = Stacks(own_server).things()
 
@@ -894,3 +899,4 @@ def test_a_killed_server_goes_on_to_the_same_end(own_server: ServerProcess) -> N
     stacks = Stacks(own_server)
     for step in (created, updated, failed, deleted, created, failed, updated, failed, failed, deleted):
         stacks = step(stacks)
+    own_server.end()

@@ -159,9 +159,9 @@ class _Handlers:
             output = await self._call("s3", "GetObject", {"Bucket": bucket, "Key": key}, call.principal)
         except ApiError as error:
             raise Invalid("template", f"S3 error: {error.message}") from None
-        body = output["Body"]
-        content = body if isinstance(body, bytes) else body.read()
-        return self._bounded(str(content.decode("utf-8", "replace")), self._limits.template_bytes_max, "templateURL")
+        except UnicodeDecodeError:
+            raise Invalid("template", "Template format error: the template is not text in UTF-8.") from None
+        return self._bounded(str(output["Body"]), self._limits.template_bytes_max, "templateURL")
 
     async def _request(self, call: Call, stack_id: str, row: Row | None) -> Request:
         """Everything that can be wrong with a template is told before anything is made."""

@@ -264,7 +264,7 @@ class _Sqs:
                         return messages
                     due_ms = None
                 left = until - loop.time()
-                if left <= 0:
+                if left <= 0 or self._wakeups.ending:
                     return []
                 pause = left if due_ms is None else min(left, max(0.001, (due_ms - now_ms) / 1000))
                 await asyncio.wait([woken], timeout=pause)
