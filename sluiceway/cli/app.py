@@ -9,7 +9,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from typer.core import TyperGroup
 
 from sluiceway import __version__
-from sluiceway.cli import deploy, keys, look, up
+from sluiceway.cli import deploy, keys, look, reactions, up
 from sluiceway.cli.running import Failed
 from sluiceway.engines.keyfile import KeyFileError
 
@@ -70,3 +70,4 @@ app.command("outbox")(look.outbox)
 app.command("logs")(look.logs)
 app.command("doctor")(look.doctor)
 app.add_typer(keys.app, name="keys")
+app.add_typer(reactions.app, name="reactions")

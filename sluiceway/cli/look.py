@@ -79,7 +79,7 @@ def events(
     kind, _, name = log.partition(":")
     if kind not in ("bucket", "topic", "table", "stream") or not name:
         raise fail("Name what to show as bucket:NAME, topic:NAME, table:NAME or stream:NAME.")
-    begin = _begin(begin)
+    begin = start_of(begin)
     server = find(data, port)
 
     def logs_now() -> list[str]:
@@ -159,7 +159,8 @@ def _entries(server: Running, positions: dict[str, str], name: str, wait: bool) 
             return
 
 
-def _begin(text: str) -> str:
+def start_of(text: str) -> str:
+    """What the server calls an offset (as it is) or a time (``@`` and milliseconds)."""
     if not text or text.isdigit():
         return text
     try:

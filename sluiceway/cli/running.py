@@ -59,15 +59,15 @@ class Running:
     key: RootKey
     certificate: Path | None = None
 
-    def fetch(self, path: str, **query: str) -> Any:
+    def fetch(self, path: str, method: str = "GET", **query: str) -> Any:
         """The JSON at ``/_sluiceway/PATH``. Raises ``OSError``, of which ``HTTPError`` is one."""
         url = f"{self.url}/_sluiceway/{path}"
         if query:
             url += f"?{urlencode(query)}"
-        signed = AWSRequest("GET", url)
+        signed = AWSRequest(method, url)
         credentials = Credentials(self.key.access_key_id, self.key.secret_access_key)
         SigV4Auth(credentials, "sluiceway", self.region).add_auth(signed)
-        request = urllib.request.Request(url, headers=dict(signed.headers.items()))
+        request = urllib.request.Request(url, headers=dict(signed.headers.items()), method=method)
         with urllib.request.urlopen(request, timeout=60, context=self._trust()) as answer:
             return json.load(answer)
 
@@ -80,10 +80,10 @@ class Running:
         context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
         return context
 
-    def get(self, path: str, **query: str) -> Any:
+    def get(self, path: str, method: str = "GET", **query: str) -> Any:
         """As ``fetch``, for a command: ends it with a clear message if that fails."""
         try:
-            return self.fetch(path, **query)
+            return self.fetch(path, method, **query)
         except urllib.error.HTTPError as error:
             raise fail(f"The server refused: {_message(error)}") from None
         except OSError as error:

@@ -20,6 +20,7 @@ from sluiceway.core.wakeups import Wakeups
 from sluiceway.edges.aws.pipeline import Authorize
 from sluiceway.edges.http import Handler, Request, Response
 from sluiceway.edges.own.metrics import Metrics, Sample
+from sluiceway.edges.own.reactions import ReactionPages
 from sluiceway.edges.sigv4 import SignatureVerifier
 from sluiceway.errors import AccessDenied, DomainError, Invalid, NotFound, Unauthenticated, Unavailable
 from sluiceway.services.reactions import Reactions, offset_at
@@ -59,6 +60,7 @@ class OwnPages:
         self._metrics = metrics
         self._url = url
         self._reset = reset
+        self._operating = ReactionPages(parts.store, parts.reactions)
         self._began = time.monotonic()
 
     def handlers(self) -> dict[str, Handler]:
@@ -69,6 +71,8 @@ class OwnPages:
             "status": self._page(self._status),
             "events": self._page(self._events),
             "logs": self._page(self._logs),
+            "reaction": self._page(self._reaction),
+            "reactions": self._page(self._act, method="POST"),
         }
         if self._reset is not None:
             pages["reset"] = self._page(self._reset_page, method="POST", open_to_host=True)
@@ -136,6 +140,12 @@ class OwnPages:
         finally:
             woken.cancel()
         return _json(200, found)
+
+    async def _reaction(self, request: Request) -> Response:
+        return _json(200, await self._operating.show(dict(request.query())))
+
+    async def _act(self, request: Request) -> Response:
+        return _json(200, await self._operating.act(dict(request.query())))
 
     async def _logs(self, request: Request) -> Response:
         names = await self._parts.store.view(_log_names)
