@@ -234,3 +234,50 @@ def test_wrong_values(server: ServerProcess, service: Service, kind: str) -> Non
         body = json.dumps(members | {name: WRONG_VALUES[kind]}).encode()
         answer = send(server, service, replace(good, body=body), service.writes[0])
         assert answer.status < 300 or answer.code, (name, answer)
+
+
+# -- documents within requests
+
+
+def bomb(levels: int, merge: bool = False) -> str:
+    """Nine references to nine references and so on."""
+    lines = ["a0: &a0 {x: 1}" if merge else "a0: &a0 [x, x]"]
+    for level in range(1, levels):
+        inside = ", ".join([f"*a{level - 1}"] * 9)
+        lines.append(f"a{level}: &a{level} " + (f"{{<<: [{inside}]}}" if merge else f"[{inside}]"))
+    return "\n".join(lines)
+
+
+DOCUMENTS = {
+    "a bomb": bomb(12),
+    "a bomb of merges": bomb(12, merge=True),
+    "one that holds itself": "a: &a [*a]",
+    "a large one": "openapi: 3.0.1\nx: [" + "1," * 200_000 + "1]",
+    "a deep one": "[" * 20_000,
+    "tags of Python": "!!python/object/apply:os.system [true]",
+    "a tab": "a:\n\t- b",
+}
+
+
+@pytest.mark.parametrize("kind", DOCUMENTS)
+def test_documents_that_blow_up_are_refused_soon(server: ServerProcess, kind: str) -> None:
+    text = DOCUMENTS[kind]
+    for name, operation, params in (
+        ("cloudformation", "CreateStack", {"StackName": "bomb", "TemplateBody": text}),
+        ("cloudformation", "ValidateTemplate", {"TemplateBody": text}),
+        ("apigatewayv2", "ImportApi", {"Body": text}),
+    ):
+        answer = send(server, BY_NAME[name], serialized(name, operation, params), operation)
+        assert answer.status == 400 and answer.code, answer
+
+
+def test_many_parameters_and_deep_names_of_a_form(server: ServerProcess) -> None:
+    for body in (
+        "Action=ListTopics&" + "&".join(f"a.{n}.b=1" for n in range(60_000)),
+        "Action=ListTopics&" + "&".join(f"{n}" + ".a" * 38 + "=1" for n in range(9_000)),
+        "Action=CreateTopic&Name=x&Attributes.entry." + "1." * 60 + "key=x",
+        "Action=CreateTopic&Name=x&Tags.member.²=x&Tags.member.99999999999999999999.Key=x",
+    ):
+        made = Plain("POST", "/", body.encode(), {"content-type": "application/x-www-form-urlencoded"})
+        answer = send(server, BY_NAME["sns"], made, "CreateTopic")
+        assert answer.status == 200 or answer.code, answer

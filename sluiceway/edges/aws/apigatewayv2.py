@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -140,12 +141,15 @@ class _ApiGateway:
     async def imported(self, call: Call) -> Output:
         """ImportApi"""
         strict = bool(call.params.get("FailOnWarnings"))
-        return _api(call, await self._store.commit(self._apis.imported, call.params["Body"], strict))
+        plan = await asyncio.to_thread(self._apis.planned, call.params["Body"])
+        return _api(call, await self._store.commit(self._apis.imported, plan, strict))
 
     async def reimported(self, call: Call) -> Output:
         """ReimportApi"""
-        strict, document = bool(call.params.get("FailOnWarnings")), call.params["Body"]
-        return _api(call, await self._store.commit(self._apis.reimported, call.params["ApiId"], document, strict))
+        strict, api_id = bool(call.params.get("FailOnWarnings")), call.params["ApiId"]
+        await self._store.view(self._apis.get, api_id)
+        plan = await asyncio.to_thread(self._apis.planned, call.params["Body"])
+        return _api(call, await self._store.commit(self._apis.reimported, api_id, plan, strict))
 
     # -- parts
 

@@ -14,6 +14,7 @@ from typing import Any, Final
 
 import yaml
 
+from sluiceway.config import ApiSettings
 from sluiceway.errors import Invalid
 
 _METHODS: Final = ("get", "put", "post", "delete", "options", "head", "patch")
@@ -46,11 +47,21 @@ class Plan:
     warnings: list[str] = field(default_factory=list)
 
 
-def read(document: str | bytes, limit_bytes: int) -> Plan:
-    """Raises ``Invalid("document")``."""
-    if len(document) > limit_bytes:
-        raise Invalid("document", f"The document is larger than {limit_bytes} bytes.")
-    body = _parse(document)
+class _Loader(yaml.SafeLoader):
+    """Without aliases: a small text with aliases of aliases is an endless document, or one that holds itself."""
+
+    def compose_node(self, parent: Any, index: Any) -> Any:
+        """As the base class's."""
+        if self.check_event(yaml.AliasEvent):
+            raise yaml.YAMLError("YAML aliases are not allowed")
+        return super().compose_node(parent, index)
+
+
+def read(document: str | bytes, limits: ApiSettings) -> Plan:
+    """Takes its time with a large document. Raises ``Invalid("document")``."""
+    if len(document) > limits.document_bytes_max:
+        raise Invalid("document", f"The document is larger than {limits.document_bytes_max} bytes.")
+    body = _parse(document, limits.yaml_bytes_max)
     if not str(body.get("openapi", "")).startswith("3."):
         raise Invalid("document", "Unable to import because of unsupported version: HTTP APIs take OpenAPI 3.")
     schemes = _mapping(_mapping(body.get("components")).get("securitySchemes"))
@@ -59,13 +70,22 @@ def read(document: str | bytes, limit_bytes: int) -> Plan:
         for method, operation in _mapping(item).items():
             if method == _ANY or method.lower() in _METHODS:
                 _add_route(plan, body, str(path), method, _mapping(operation))
+    if len(plan.routes) > limits.routes_max:
+        raise Invalid(
+            "document", f"The document has {len(plan.routes)} routes; an API has at most {limits.routes_max}."
+        )
     return plan
 
 
-def _parse(document: str | bytes) -> dict[str, Any]:
+def _parse(document: str | bytes, yaml_bytes_max: int) -> dict[str, Any]:
     try:
         text = document.decode("utf-8") if isinstance(document, bytes) else document
-        body = json.loads(text) if text.lstrip().startswith("{") else yaml.safe_load(text)
+        if text.lstrip().startswith("{"):
+            body = json.loads(text)
+        elif len(text) > yaml_bytes_max:
+            raise ValueError(f"a document in YAML has at most {yaml_bytes_max} bytes; write a larger one in JSON")
+        else:
+            body = yaml.load(text, _Loader)
     except (ValueError, RecursionError, yaml.YAMLError) as error:
         raise Invalid("document", f"Invalid OpenAPI input: {' '.join(str(error).split())[:300]}") from None
     if not isinstance(body, dict):

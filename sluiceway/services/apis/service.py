@@ -112,16 +112,18 @@ class Apis:
 
     # -- importing
 
-    def imported(self, tx: Tx, document: str | bytes, strict: bool) -> Row:
-        """A new HTTP API from an OpenAPI 3 document. Raises ``Invalid("document")`` and as the parts do."""
-        plan = openapi.read(document, self.limits.document_bytes_max)
+    def planned(self, document: str | bytes) -> openapi.Plan:
+        """An OpenAPI 3 document, read. It takes seconds if it is large. Raises ``Invalid("document")``."""
+        return openapi.read(document, self.limits)
+
+    def imported(self, tx: Tx, plan: openapi.Plan, strict: bool) -> Row:
+        """A new HTTP API from an OpenAPI document. Raises ``Invalid("document")`` and as the parts do."""
         api = self.create(tx, {"protocol_type": "HTTP", **plan.api})
         return self._fill(tx, api, plan, strict)
 
-    def reimported(self, tx: Tx, api_id: str, document: str | bytes, strict: bool) -> Row:
+    def reimported(self, tx: Tx, api_id: str, plan: openapi.Plan, strict: bool) -> Row:
         """Replace routes, integrations and authorizers by those of the document. Stages stay."""
         api = self.get(tx, api_id)
-        plan = openapi.read(document, self.limits.document_bytes_max)
         if api["protocol_type"] != "HTTP":
             raise Invalid("document", "Only HTTP APIs can be imported.")
         for kind in _DEPLOYED:
