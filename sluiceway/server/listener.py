@@ -17,6 +17,8 @@ from sluiceway.edges.protocol import bounded_protocol
 from sluiceway.errors import Unavailable
 
 _BACKLOG = 2048
+_LOOK_S = 0.05  # between looks at what is in flight at a stop
+_FLUSH_S = 0.3  # for the last bytes of answers over TLS
 _SOCKET_MESSAGE_BYTES = 256 * 1024  # above the 128 KiB of API Gateway, so that the edge itself refuses with 1009
 
 
@@ -64,6 +66,14 @@ class _Uvicorn(uvicorn.Server):
         """As uvicorn's."""
         await super().startup(sockets)
         self.ready.set()
+
+    async def _wait_tasks_to_complete(self) -> None:
+        """As uvicorn's, but for TLS connections without a request: a client may never answer their closing."""
+        while self.server_state.connections and not self.force_exit:
+            if self.config.is_ssl and not self.server_state.tasks:
+                await asyncio.sleep(_FLUSH_S)
+                return
+            await asyncio.sleep(_LOOK_S)
 
     @contextlib.contextmanager
     def capture_signals(self) -> Generator[None, None, None]:

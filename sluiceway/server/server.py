@@ -71,7 +71,9 @@ class Server:
         tls = (http.tls_certificate, http.tls_key) if http.tls_certificate and http.tls_key else None
         try:
             self._listener = Listener(application, http, http.host, http.port, tls)
-            self._certificates = await asyncio.to_thread(make_certificates, self._data / "tls", self.settings.region)
+            self._certificates = await asyncio.to_thread(
+                make_certificates, self._data / "tls", self.settings.region, http.tls_certificate
+            )
             own = (self._certificates.certificate, self._certificates.key)
             self._secure = Listener(application, http, "127.0.0.1", 0, own)
             await self._open()
@@ -141,8 +143,8 @@ class Server:
         await self._node.edges.sockets.sockets(scope, receive, send)
 
     def _hosts(self) -> dict[str, Any] | None:
-        """For ``Surroundings.hosts``; none if the server's own port speaks TLS, as plain HTTP would not lead to it."""
-        if self._secure is None or self._certificates is None or self.settings.http.tls_certificate:
+        """For ``Surroundings.hosts``."""
+        if self._secure is None or self._certificates is None:
             return None
         made = self._certificates
         return {"http": self.port, "https": self._secure.port, "ca": str(made.authority), "bundle": str(made.bundle)}

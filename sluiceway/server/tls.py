@@ -29,21 +29,22 @@ class Certificates:
     bundle: Path
 
 
-def make_certificates(folder: Path, region: str) -> Certificates:
-    """New ones in ``folder``, which is the server's own."""
+def make_certificates(folder: Path, region: str, trusted: Path | None) -> Certificates:
+    """New ones in ``folder``, which is the server's own. ``trusted`` is the one that its own port shows, if any."""
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     made = Certificates(folder / "server.pem", folder / "server.key", folder / "ca.pem", folder / "bundle.pem")
     authority_key, key = ec.generate_private_key(ec.SECP256R1()), ec.generate_private_key(ec.SECP256R1())
     authority = _authority(authority_key)
     certificate = _certificate(key, authority, authority_key, _names(region))
     authority_pem = authority.public_bytes(serialization.Encoding.PEM)
+    also = b"\n" + trusted.read_bytes() if trusted is not None else b""
     made.certificate.write_bytes(certificate.public_bytes(serialization.Encoding.PEM) + authority_pem)
     made.key.touch(mode=0o600)
     made.key.write_bytes(
         key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
     )
-    made.authority.write_bytes(authority_pem)
-    made.bundle.write_bytes(Path(certifi.where()).read_bytes() + b"\n" + authority_pem)
+    made.authority.write_bytes(authority_pem + also)
+    made.bundle.write_bytes(Path(certifi.where()).read_bytes() + b"\n" + authority_pem + also)
     return made
 
 

@@ -41,12 +41,17 @@ Resources:
       Handler: main.handler
       Timeout: 60
       CodeUri: code
+      Policies:
+        - Statement: [{Effect: Allow, Action: "s3:ListAllMyBuckets", Resource: "*"}]
 """
 CODE = """
 import time
 def handler(event, context):
     print("woken by", event)
     time.sleep(event.get("seconds", 0))
+    if event.get("look"):
+        import boto3
+        return [bucket["Name"] for bucket in boto3.client("s3").list_buckets()["Buckets"]]
     return "rested"
 """
 
@@ -676,8 +681,14 @@ def test_tls_with_a_certificate_of_ones_own(tmp_path: Path) -> None:
         done = subprocess.run(["bash", "-c", script], env=environment(tmp_path), capture_output=True, text=True)
         assert done.returncode == 0, done.stderr
         assert "ok" in on(server, "status")
-        on(server, "deploy", template(tmp_path / "app"), "--stack", "secured")
+        on(server, "deploy", template(tmp_path / "app", FUNCTION), "--stack", "secured")
+        client = boto3.client(
+            "lambda", endpoint_url=server.url, region_name="us-east-1", aws_access_key_id=server.key[0],
+            aws_secret_access_key=server.key[1], verify=str(chain),
+        )  # fmt: skip
+        assert "secured" in json.load(client.invoke(FunctionName="slow", Payload=b'{"look": 1}')["Payload"])
         made = json.loads(on(server, "keys", "create", "carol"))
         assert made["access_key_id"]
     finally:
-        assert server.stop() == 0
+        began = time.monotonic()
+        assert server.stop() == 0 and time.monotonic() - began < 8  # with the client's connection still open
