@@ -8,6 +8,7 @@ import ctypes
 import io
 import json
 import os
+import shutil
 import signal
 import sys
 import threading
@@ -264,6 +265,10 @@ def test_a_handler_that_cannot_be_loaded_says_so(server: ServerProcess, role: st
     assert error == "Unhandled" and document["errorType"] == "Runtime.ImportModuleError"
 
 
+@pytest.mark.skipif(
+    shutil.which("node") is None and os.environ.get("CI") != "true",
+    reason="Node.js is not installed: `make test-servers` installs it as root",
+)
 def test_node_functions(server: ServerProcess, role: str) -> None:
     server.client("lambda").create_function(
         FunctionName="node", Runtime="nodejs20.x", Handler="index.handler", Role=role, Timeout=10, MemorySize=256,
