@@ -32,7 +32,8 @@ def create(
     Without a policy a new user may do nothing.
     """
     document = _policy(policy) if policy else None
-    iam = find(data, port).client("iam")
+    server = find(data, port)
+    iam = server.client("iam")
     fresh = _ensure_user(iam, user)
     try:
         if document is not None:
@@ -44,16 +45,19 @@ def create(
         raise
     arn = iam.get_user(UserName=user)["User"]["Arn"]
     typer.echo(json.dumps({
-        "user": user, "arn": arn, "access_key_id": key["AccessKeyId"], "secret_access_key": key["SecretAccessKey"],
+        "user": user, "arn": arn, "canonical_id": server.get("users")["users"][user],
+        "access_key_id": key["AccessKeyId"], "secret_access_key": key["SecretAccessKey"],
     }, indent=2))  # fmt: skip
 
 
 @app.command("list")
 def list_keys(data: Data = None, port: Port = None) -> None:
-    """Show every user's keys (never their secrets)."""
-    for user, key in _keys(find(data, port).client("iam")):
+    """Show every user's keys (never their secrets), with the user's canonical id."""
+    server = find(data, port)
+    ids = server.get("users")["users"]
+    for user, key in _keys(server.client("iam")):
         when = key["CreateDate"].strftime("%Y-%m-%d %H:%M")
-        typer.echo(f"{key['AccessKeyId']}  {key['Status']:<8}  {when}  {user}")
+        typer.echo(f"{key['AccessKeyId']}  {key['Status']:<8}  {when}  {user}  {ids.get(user, '')}")
 
 
 @app.command()

@@ -265,12 +265,16 @@ def test_keys_of_named_users_and_their_policies(server: ServerProcess, tmp_path:
     pair = (made["access_key_id"], made["secret_access_key"])
     own = server.client("s3", pair)
     own.put_object(Bucket="open-to-ada", Key="x", Body=b"1")
+    uploads = own.create_multipart_upload(Bucket="open-to-ada", Key="y")
+    parts = own.list_parts(Bucket="open-to-ada", Key="y", UploadId=uploads["UploadId"])
+    assert len(made["canonical_id"]) == 64 and parts["Initiator"]["ID"] in (made["canonical_id"], made["arn"])
+    own.abort_multipart_upload(Bucket="open-to-ada", Key="y", UploadId=uploads["UploadId"])
     for attempt in (lambda: own.put_object(Bucket="closed-to-ada", Key="x", Body=b"1"), own.list_buckets):
         with pytest.raises(ClientError, match="AccessDenied"):
             attempt()
     assert server.client("sts", pair).get_caller_identity()["Arn"] == made["arn"]
     listed = on(server, "keys", "list")
-    assert f"{pair[0]}  Active" in listed and "ada" in listed and pair[1] not in listed
+    assert f"{pair[0]}  Active" in listed and f"ada  {made['canonical_id']}" in listed and pair[1] not in listed
     on(server, "keys", "disable", pair[0])
     with pytest.raises(ClientError, match="InvalidAccessKeyId"):
         own.get_object(Bucket="open-to-ada", Key="x")

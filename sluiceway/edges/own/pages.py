@@ -23,6 +23,7 @@ from sluiceway.edges.own.metrics import Metrics, Sample
 from sluiceway.edges.own.reactions import ReactionPages
 from sluiceway.edges.sigv4 import SignatureVerifier
 from sluiceway.errors import AccessDenied, DomainError, Invalid, NotFound, Unauthenticated, Unavailable
+from sluiceway.services.accounts import Accounts
 from sluiceway.services.reactions import Reactions, offset_at
 
 log = logging.getLogger(__name__)
@@ -44,6 +45,8 @@ class Parts(Protocol):
     def wakeups(self) -> Wakeups: ...
     @property
     def reactions(self) -> Reactions: ...
+    @property
+    def accounts(self) -> Accounts: ...
     @property
     def verifier(self) -> SignatureVerifier: ...
     @property
@@ -71,6 +74,7 @@ class OwnPages:
             "status": self._page(self._status),
             "events": self._page(self._events),
             "logs": self._page(self._logs),
+            "users": self._page(self._users),
             "reaction": self._page(self._reaction),
             "reactions": self._page(self._act, method="POST"),
         }
@@ -140,6 +144,12 @@ class OwnPages:
         finally:
             woken.cancel()
         return _json(200, found)
+
+    async def _users(self, request: Request) -> Response:
+        """Names with canonical user ids, which IAM's API doesn't tell (S3 User Guide, "Canonical user ID")."""
+        accounts = self._parts.accounts
+        found = await self._parts.store.view(lambda view: {u.name: u.canonical_id for u in accounts.users.list(view)})
+        return _json(200, {"users": found, "root": accounts.canonical_id})
 
     async def _reaction(self, request: Request) -> Response:
         return _json(200, await self._operating.show(dict(request.query())))
