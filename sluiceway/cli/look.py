@@ -190,7 +190,8 @@ def doctor(data: Data = None, port: Port = None) -> None:
     checks = [
         (sys.version_info >= (3, 11), f"Python {sys.version.split()[0]}", "Python 3.11 or newer is needed."),
         (shutil.which("node") is not None, "node for Node.js functions", "Install Node.js 18 or newer to run them."),
-        (os.name == "posix", "POSIX system for function workers", "Functions need Linux or macOS."),
+        (sys.platform == "linux", "Linux for function workers", "Functions need Linux."),
+        *_confinement(),
         *_folder(data),
     ]
     for good, what, advice in checks:
@@ -210,6 +211,18 @@ def doctor(data: Data = None, port: Port = None) -> None:
 
 
 _Check = tuple[bool, str, str]
+
+
+def _confinement() -> list[_Check]:
+    if sys.platform != "linux":
+        return []
+    from sluiceway.reactions.functions.sandbox import landlock_version  # with all of the pool: for doctor only
+
+    advice = (
+        "This kernel has no Landlock (Linux 5.13), or has it turned off: functions could read the server's own files. "
+        "Run only functions that you trust, or set functions.sandbox to required, which refuses to run any."
+    )
+    return [(landlock_version() > 0, "Landlock, which keeps functions from the server's files", advice)]
 
 
 def _folder(data: Path | None) -> list[_Check]:

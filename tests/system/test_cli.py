@@ -382,7 +382,7 @@ def test_the_outbox_shows_mails_that_nobody_sent(server: ServerProcess) -> None:
 
 def test_doctor(server: ServerProcess, tmp_path: Path) -> None:
     text = on(server, "doctor")
-    assert "ok   Python" in text and f"server at {server.url}" in text and "free disk" in text
+    assert "Landlock" in text and "ok   Python" in text and f"server at {server.url}" in text and "free disk" in text
     assert "no running server" in run(tmp_path, "doctor")
     key = folder_with(tmp_path, "sick", root_key__json="{", sluiceway__toml="") / "root-key.json"
     text = run(tmp_path, "doctor", "--data", key.parent, code=1)

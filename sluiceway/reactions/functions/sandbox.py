@@ -51,6 +51,11 @@ def confine(plan: dict[str, Any]) -> str:
     return " and ".join(missing)
 
 
+def landlock_version() -> int:
+    """The kernel's version of Landlock; 0 if it has none, or has it turned off."""
+    return max(0, int(_LIBC.syscall(_CREATE_RULESET, None, ctypes.c_size_t(0), _VERSION_FLAG)))
+
+
 def _below(path: str, folder: str) -> bool:
     return os.path.realpath(path).startswith(os.path.realpath(folder) + "/")
 
@@ -59,7 +64,7 @@ def _below(path: str, folder: str) -> bool:
 
 
 def _landlock(read: list[str], write: list[str]) -> bool:
-    version = _LIBC.syscall(_CREATE_RULESET, None, ctypes.c_size_t(0), _VERSION_FLAG)
+    version = landlock_version()
     if version < 1:
         return False
     handled = (1 << 13) - 1
