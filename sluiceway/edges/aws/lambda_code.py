@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import tempfile
-import zipfile
 from collections.abc import AsyncIterator, Sequence
 from typing import Any, Final
 
@@ -20,6 +18,9 @@ from sluiceway.services.objects import Objects
 from sluiceway.services.objects.values import Piece
 
 _CHUNK: Final = 256 * 1024
+#: A zip file ends with this record, which a comment of up to 65,535 bytes may follow (PKWARE APPNOTE, 4.3.16).
+_END_MARK: Final = b"PK\x05\x06"
+_END_BYTES: Final = 22 + 65_535
 
 
 class Archives:
@@ -64,21 +65,18 @@ class Archives:
                 yield chunk
 
     async def _keep(self, chunks: AsyncIterator[bytes]) -> Code:
-        digest = hashlib.sha256()
+        digest, tail = hashlib.sha256(), b""
         staged = await self._blobs.stage([digest])
         try:
-            with tempfile.TemporaryFile() as copy:
-                async for chunk in chunks:
-                    if staged.size + len(chunk) > self._limits.archive_bytes_max:
-                        raise TooLarge(
-                            "code", f"The archive must be smaller than {self._limits.archive_bytes_max} bytes."
-                        )
-                    copy.write(chunk)
-                    await staged.write(chunk)
-                if not zipfile.is_zipfile(copy):
-                    raise Invalid(
-                        "code", "Could not unzip uploaded file. Please check your file, then try to upload again."
-                    )
+            async for chunk in chunks:
+                if staged.size + len(chunk) > self._limits.archive_bytes_max:
+                    raise TooLarge("code", f"The archive must be smaller than {self._limits.archive_bytes_max} bytes.")
+                await staged.write(chunk)
+                tail = (tail + chunk)[-_END_BYTES:]
+            if _END_MARK not in tail:
+                raise Invalid(
+                    "code", "Could not unzip uploaded file. Please check your file, then try to upload again."
+                )
             size = staged.size
             blob = await staged.seal()
         except BaseException:

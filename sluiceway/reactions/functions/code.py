@@ -65,17 +65,6 @@ class CodeFolders:
         return ready
 
 
-def check_archive(path: Path, limits: FunctionSettings) -> None:
-    """Raises ``Invalid("code")`` unless ``path`` is a zip file that ``unpack`` would take."""
-    try:
-        with zipfile.ZipFile(path) as archive:
-            _check(archive, limits)
-    except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError):
-        raise Invalid(
-            "code", "Could not unzip uploaded file. Please check your file, then try to upload again."
-        ) from None
-
-
 def unpack(path: Path, target: Path, limits: FunctionSettings) -> None:
     """Extract a zip file into the new folder ``target``; names that lead outside of it are refused.
 
