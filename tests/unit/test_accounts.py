@@ -193,8 +193,8 @@ async def test_managed_policies_and_their_versions(store: Store, accounts: Accou
         await store.commit(policies.delete, policy.arn)
     deny = ALLOW.replace("Allow", "Deny")
     assert await store.commit(policies.add_version, policy.arn, deny, default=True) == "v2"
-    await ring.refresh(store)
-    assert ring.principal_of_role("job").policies == (json.loads(deny),)
+    arn = (await store.view(accounts.roles.get, "job")).arn
+    assert (await store.view(ring.role_in, arn)).policies == (json.loads(deny),)
     with pytest.raises(Conflict):
         await store.commit(policies.delete_version, policy.arn, "v2")
     await store.commit(policies.delete_version, policy.arn, "v1")

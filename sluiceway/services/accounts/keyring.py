@@ -68,13 +68,6 @@ class KeyRing:
         found = self._found.get(access_key_id)
         return found if found is not None else self._of_key(access_key_id)
 
-    def principal_of_role(self, name: str, session: str = "") -> Principal:
-        """The role as a caller, for what the server does in its name. Raises ``Unauthenticated("unknown_key")``."""
-        for owner in self._snapshot.owners.values():
-            if owner.kind == "role" and owner.name == name:
-                return _caller(owner, "", session)
-        raise _unknown()
-
     def role_in(self, view: View, role_arn: str, session: str = "") -> Principal:
         """A role as a caller with its rights as ``view`` has them. Raises ``NotFound("role")``."""
         role = self._accounts.roles.by_arn(view, role_arn)
