@@ -1,6 +1,7 @@
-"""Requests and responses as every edge sees them: thin values over ASGI, with limits applied.
+"""Requests and responses as every edge sees them: thin values, with limits applied.
 
-The ASGI application itself is in ``edges.asgi``; the choice of an edge is in ``edges.routing``.
+The connection is in ``edges.protocol``, what runs a request in ``edges.application``, the choice of an edge in
+``edges.routing``.
 """
 
 from __future__ import annotations
@@ -8,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 from urllib.parse import unquote_to_bytes
 
 from sluiceway.errors import Invalid, Throttled, TooLarge
@@ -22,10 +23,8 @@ class Headers:
     __slots__ = ("_first", "items")
 
     def __init__(self, items: Iterable[tuple[str, str]]) -> None:
-        self.items = list(items)
-        self._first: dict[str, str] = {}
-        for name, value in self.items:
-            self._first.setdefault(name, value)
+        self.items = items if isinstance(items, list) else list(items)
+        self._first: dict[str, str] = dict(self.items[::-1])  # from the back, so that the first one stays
 
     def get(self, name: str, default: str = "") -> str:
         """The first value of ``name`` (lower case)."""
@@ -33,6 +32,15 @@ class Headers:
 
     def __contains__(self, name: str) -> bool:
         return name in self._first
+
+    @property
+    def repeated(self) -> bool:
+        """Whether a name stands more than once."""
+        return len(self._first) != len(self.items)
+
+    def has_any(self, names: frozenset[str]) -> bool:
+        """Whether one of ``names`` (lower case) is there."""
+        return not names.isdisjoint(self._first)
 
     def all(self, name: str) -> list[str]:
         """Every value of ``name``, in order."""
@@ -67,79 +75,114 @@ class Room:
         self._left += size
 
 
-class Body:
-    """The request's body as a stream. Reading it sends ``100 Continue`` where the client expects it.
+class Incoming(Protocol):
+    """What has come of a body. ``ended`` is whether nothing will follow what is here."""
 
-    ``begun`` is whether that has happened. ``announced`` is the length that the client gave. A body that is read whole
-    takes place in ``room`` until ``release``, and may take ``whole_s`` seconds.
+    @property
+    def ended(self) -> bool: ...
+
+    def take(self) -> bytes:
+        """What is here now; b"" if nothing is."""
+
+    async def more(self, within_s: float) -> None:
+        """Return when there may be more, or the end. Asks the client for its body where it waits for that.
+
+        Raises ``ClientGone``, or ``Invalid("request_timeout")`` after ``within_s`` seconds.
+        """
+
+
+class Given:
+    """A body that is here already."""
+
+    ended = True
+
+    def __init__(self, data: bytes) -> None:
+        self._data = data
+
+    def take(self) -> bytes:
+        """See ``Incoming``."""
+        data, self._data = self._data, b""
+        return data
+
+    async def more(self, within_s: float) -> None:
+        """See ``Incoming``."""
+
+
+class Body:
+    """The request's body as a stream.
+
+    ``announced`` is the length that the client gave. A body that is read whole takes place in ``room`` until ``release``,
+    and may take ``whole_s`` seconds.
     """
+
+    __slots__ = ("_announced", "_idle_s", "_room", "_source", "_taken", "_whole_s")
 
     def __init__(
         self,
-        receive: Receive,
+        source: Incoming,
         idle_s: float,
         announced: int | None = None,
         room: Room | None = None,
         whole_s: float | None = None,
     ) -> None:
-        self._receive = receive
+        self._source = source
         self._idle_s = idle_s
         self._announced = announced
         self._room = room
         self._whole_s = whole_s
         self._taken = 0
-        self.begun = False
-        self.done = False
 
     async def chunks(self) -> AsyncIterator[bytes]:
         """The body's bytes as they arrive.
 
         Raises ``ClientGone`` on a disconnect, ``Invalid("request_timeout")`` when nothing arrives in time.
         """
-        self.begun = True
-        while not self.done:
-            try:
-                message = await asyncio.wait_for(self._receive(), self._idle_s)
-            except TimeoutError:
-                raise _late() from None
-            if message["type"] == "http.disconnect":
-                raise ClientGone
-            self.done = not message.get("more_body", False)
-            chunk: bytes = message.get("body", b"")
-            if chunk:
-                yield chunk
-
-    async def gone(self) -> None:
-        """Return once the client has closed the connection. Only for a body that is not read any more."""
-        while (await self._receive())["type"] != "http.disconnect":
-            continue
+        source = self._source
+        while True:
+            ended = source.ended
+            data = source.take()
+            if data:
+                yield data
+            elif ended:
+                return
+            else:
+                await source.more(self._idle_s)
 
     async def read(self, limit_bytes: int) -> bytes:
         """The whole body. Raises ``TooLarge("request")`` as soon as it is known to pass ``limit_bytes``."""
         if self._announced is not None and self._announced > limit_bytes:
             raise _over(limit_bytes)
-        parts: list[bytes] = []
-        size = 0
+        if self._source.ended:  # most often it came with the headers
+            data = self._source.take()
+            if len(data) > limit_bytes:
+                raise _over(limit_bytes)
+            self._take(len(data))
+            return data
         try:
             async with asyncio.timeout(self._whole_s):
-                async for chunk in self.chunks():
-                    size += len(chunk)
-                    if size > limit_bytes:
-                        raise _over(limit_bytes)
-                    self._take(len(chunk))
-                    parts.append(chunk)
+                return await self._gathered(limit_bytes)
         except TimeoutError:
-            raise _late() from None
+            raise late() from None
+
+    async def _gathered(self, limit_bytes: int) -> bytes:
+        parts: list[bytes] = []
+        size = 0
+        async for chunk in self.chunks():
+            size += len(chunk)
+            if size > limit_bytes:
+                raise _over(limit_bytes)
+            self._take(len(chunk))
+            parts.append(chunk)
         return parts[0] if len(parts) == 1 else b"".join(parts)
 
     def _take(self, size: int) -> None:
-        if self._room is not None:
+        if self._room is not None and size:
             self._room.take(size)
             self._taken += size
 
     def release(self) -> None:
         """Give its room back, once nothing refers to it any more."""
-        if self._room is not None:
+        if self._taken and self._room is not None:
             self._room.give(self._taken)
             self._taken = 0
 
@@ -148,7 +191,8 @@ def _over(limit_bytes: int) -> TooLarge:
     return TooLarge("request", f"The request's body is over the limit of {limit_bytes} bytes.")
 
 
-def _late() -> Invalid:
+def late() -> Invalid:
+    """What a client is told whose body does not come."""
     return Invalid("request_timeout", "The request's body did not arrive within the time allowed.")
 
 
@@ -189,7 +233,7 @@ class Request:
 def decode(raw: bytes) -> str:
     """Percent-decode to text. Raises ``Invalid("uri")`` if the bytes are not UTF-8."""
     try:
-        return unquote_to_bytes(raw).decode("utf-8")
+        return (unquote_to_bytes(raw) if b"%" in raw else raw).decode("utf-8")
     except UnicodeDecodeError:
         raise Invalid("uri", "The request's URI is not valid UTF-8.") from None
 

@@ -15,6 +15,7 @@ from collections import OrderedDict
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
+from functools import lru_cache
 from typing import Final, Protocol
 from urllib.parse import quote, unquote_to_bytes
 
@@ -50,6 +51,9 @@ _QUERY_NAMES: Final = (
     "X-Amz-SignedHeaders",
     "X-Amz-Signature",
 )
+_TERMS_CHARS_MAX: Final = (
+    512  # longer ones, of many signed headers, are taken apart each time, as they would fill the cache
+)
 _HEX_64 = re.compile(r"[0-9a-f]{64}\Z")
 _HEX_64_ANY = re.compile(r"[0-9a-fA-F]{64}\Z")
 _TIMESTAMP = re.compile(r"[0-9]{8}T[0-9]{6}Z\Z")
@@ -84,14 +88,26 @@ class Verified:
 
 
 @dataclass(frozen=True, slots=True)
-class _Claim:
-    """What a request says about its signature. ``expires_s`` is None for header authentication."""
+class _Terms:
+    """What a caller's requests of a day have in common: the credential's parts and what is signed.
+
+    ``names`` are ``signed_headers`` to look up; ``scope`` is the credential without its key.
+    """
 
     access_key_id: str
     date: str
     region: str
     service: str
     signed_headers: tuple[str, ...]
+    names: frozenset[str]
+    scope: str
+
+
+@dataclass(slots=True)  # not frozen, as that doubles the time to make one, and every request has one
+class _Claim:
+    """What a request says about its signature. ``expires_s`` is None for header authentication."""
+
+    terms: _Terms
     signature: str
     timestamp: str
     token: str | None
@@ -106,7 +122,7 @@ class SignatureVerifier:
         self._scope = scope
         self._clock = clock
         self._limits = limits
-        self._signing_keys: OrderedDict[tuple[str, str, str, str], bytes] = OrderedDict()
+        self._signing_keys: OrderedDict[tuple[str, str], bytes] = OrderedDict()
 
     def verify(self, request: Request, service_hint: str | None = None, body_sha256_hex: str | None = None) -> Verified:
         """The caller of ``request``; ``ANONYMOUS`` if it carries no signature.
@@ -123,13 +139,14 @@ class SignatureVerifier:
         claim = self._claim(request, s3)
         if claim is None:
             return Verified(ANONYMOUS, request.headers.get("x-amz-content-sha256"))
-        self._check_scope(claim, service)
+        terms = claim.terms
+        self._check_scope(terms, service)
         self._check_time(claim)
-        _check_signed_headers(request.headers, claim.signed_headers)
-        secret, principal = self._keyring.find(claim.access_key_id, claim.token)
+        _check_signed_headers(request.headers, terms.names)
+        secret, principal = self._keyring.find(terms.access_key_id, claim.token)
         payload = _payload(request, claim, s3, body_sha256_hex)
-        key = self._signing_key(secret, claim)
-        credential_scope = f"{claim.date}/{claim.region}/{claim.service}/aws4_request"
+        key = self._signing_key(secret, terms)
+        credential_scope = terms.scope
         canonical = _canonical_request(request, claim, payload, s3)
         digest = hashlib.sha256(canonical.encode("latin-1")).hexdigest()
         text = f"{ALGORITHM}\n{claim.timestamp}\n{credential_scope}\n{digest}"
@@ -143,7 +160,11 @@ class SignatureVerifier:
     def _claim(self, request: Request, s3: bool) -> _Claim | None:
         authorization = request.headers.get("authorization")
         raw_query = request.raw_query
-        in_query = b"X-Amz-" in raw_query and (b"X-Amz-Signature=" in raw_query or b"X-Amz-Algorithm=" in raw_query)
+        in_query = (
+            bool(raw_query)
+            and b"X-Amz-" in raw_query
+            and (b"X-Amz-Signature=" in raw_query or b"X-Amz-Algorithm=" in raw_query)
+        )
         if authorization:
             if in_query:
                 raise Invalid(
@@ -158,23 +179,23 @@ class SignatureVerifier:
             raise _version_2()
         return None
 
-    def _check_scope(self, claim: _Claim, service: str | None) -> None:
-        if claim.region != self._scope.region and _GLOBAL.get(claim.service) != claim.region:
+    def _check_scope(self, terms: _Terms, service: str | None) -> None:
+        if terms.region != self._scope.region and _GLOBAL.get(terms.service) != terms.region:
             raise Unauthenticated(
                 "scope",
-                f"The authorization header is malformed; the region '{claim.region[:64]}' is wrong; "
+                f"The authorization header is malformed; the region '{terms.region[:64]}' is wrong; "
                 f"expecting '{self._scope.region}'",
                 Region=self._scope.region,
             )
         if service is None:
             return
         expected = SIGNING_NAMES.get(service, service)
-        if claim.service != expected and not (expected == "es" and claim.service == "aoss"):
+        if terms.service != expected and not (expected == "es" and terms.service == "aoss"):
             raise Unauthenticated("scope", f"Credential should be scoped to correct service: '{expected}'.")
 
     def _check_time(self, claim: _Claim) -> None:
         """15 minutes of skew both ways for headers; a presigned query counts from its date to its expiry."""
-        if not claim.timestamp.startswith(claim.date):
+        if not claim.timestamp.startswith(claim.terms.date):
             raise Unauthenticated("malformed", "Date in Credential scope does not match the request's date.")
         now_s = self._clock.now_ms() / 1000
         signed_s = _seconds(claim.timestamp)
@@ -198,15 +219,15 @@ class SignatureVerifier:
                 ServerTime=_iso(now_s),
             )
 
-    def _signing_key(self, secret: str, claim: _Claim) -> bytes:
-        name = (secret, claim.date, claim.region, claim.service)
+    def _signing_key(self, secret: str, terms: _Terms) -> bytes:
+        name = (secret, terms.scope)
         keys = self._signing_keys
         key = keys.get(name)
         if key is not None:
             keys.move_to_end(name)
             return key
         key = f"AWS4{secret}".encode()
-        for part in (claim.date, claim.region, claim.service, "aws4_request"):
+        for part in (terms.date, terms.region, terms.service, "aws4_request"):
             key = hmac.digest(key, part.encode("latin-1"), "sha256")
         keys[name] = key
         if len(keys) > self._limits.signing_keys_max:
@@ -215,6 +236,25 @@ class SignatureVerifier:
 
 
 def _header_claim(headers: Headers, authorization: str) -> _Claim:
+    # All but the signature is the same in a caller's requests of a day, so it is taken apart once.
+    unsigned, found, signature = authorization.rpartition("Signature=")
+    if found and len(signature) == 64 and len(unsigned) <= _TERMS_CHARS_MAX:
+        terms = _header_terms(unsigned)
+    else:
+        terms, signature = _other_header(authorization)
+    timestamp = headers.get("x-amz-date") or _from_date_header(headers.get("date"))
+    token = headers.get("x-amz-security-token") or None
+    return _claim_of(terms, signature, timestamp, token, None, "malformed")
+
+
+@lru_cache(maxsize=1024)
+def _header_terms(unsigned: str) -> _Terms:
+    """The header without its signature's digits, which stand at the end in what every SDK sends."""
+    return _other_header(f"{unsigned}Signature={'0' * 64}")[0]
+
+
+def _other_header(authorization: str) -> tuple[_Terms, str]:
+    """An Authorization header in any order: its terms and its signature."""
     algorithm, _, rest = authorization.partition(" ")
     if algorithm != ALGORITHM:
         raise _other_mechanism(algorithm)
@@ -228,12 +268,7 @@ def _header_claim(headers: Headers, authorization: str) -> _Claim:
             "malformed",
             f"Authorization header requires {' and '.join(missing) or 'three different'} parameter(s).",
         )
-    timestamp = headers.get("x-amz-date")
-    if not timestamp:
-        timestamp = _from_date_header(headers.get("date"))
-    credential = _credential(fields["Credential"], "malformed")
-    token = headers.get("x-amz-security-token") or None
-    return _claim_of(credential, fields["SignedHeaders"], fields["Signature"], timestamp, token, None, "malformed")
+    return _terms_of(fields["Credential"], fields["SignedHeaders"], "malformed"), fields["Signature"]
 
 
 def _query_claim(request: Request, expires_s_max: int) -> _Claim:
@@ -257,10 +292,8 @@ def _query_claim(request: Request, expires_s_max: int) -> _Claim:
     expires_s = int(text)
     if not 1 <= expires_s <= expires_s_max:
         raise _bad_query(f"X-Amz-Expires must be at least 1 and at most {expires_s_max} seconds")
-    credential = _credential(fields["X-Amz-Credential"], "malformed_query")
     return _claim_of(
-        credential,
-        fields["X-Amz-SignedHeaders"],
+        _terms_of(fields["X-Amz-Credential"], fields["X-Amz-SignedHeaders"], "malformed_query"),
         fields["X-Amz-Signature"],
         fields["X-Amz-Date"],
         fields.get("X-Amz-Security-Token") or None,
@@ -269,9 +302,15 @@ def _query_claim(request: Request, expires_s_max: int) -> _Claim:
     )
 
 
+def _terms_of(credential: str, signed_headers: str, kind: str) -> _Terms:
+    access_key_id, date, region, service, _ = _credential(credential, kind)
+    names = tuple(signed_headers.split(";"))
+    scope = f"{date}/{region}/{service}/aws4_request"
+    return _Terms(access_key_id, date, region, service, names, frozenset(names), scope)
+
+
 def _claim_of(
-    credential: list[str],
-    signed_headers: str,
+    terms: _Terms,
     signature: str,
     timestamp: str,
     token: str | None,
@@ -284,9 +323,7 @@ def _claim_of(
         )
     if not _HEX_64.match(signature):
         raise Unauthenticated("signature", _MISMATCH)
-    access_key_id, date, region, service, _ = credential
-    names = tuple(signed_headers.split(";"))
-    return _Claim(access_key_id, date, region, service, names, signature, timestamp, token, expires_s)
+    return _Claim(terms, signature, timestamp, token, expires_s)
 
 
 def _credential(text: str, kind: str) -> list[str]:
@@ -332,6 +369,7 @@ def _from_date_header(text: str) -> str:
         return ""
 
 
+@lru_cache(maxsize=1024)
 def _seconds(timestamp: str) -> int:
     """Seconds since 1970 of ``YYYYMMDDTHHMMSSZ``."""
     year, month, day = int(timestamp[:4]), int(timestamp[4:6]), int(timestamp[6:8])
@@ -345,9 +383,8 @@ def _iso(seconds: float) -> str:
     return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
-def _check_signed_headers(headers: Headers, signed: tuple[str, ...]) -> None:
+def _check_signed_headers(headers: Headers, names: frozenset[str]) -> None:
     """Host and every ``x-amz-`` header must be signed, else a signed request could be given another meaning."""
-    names = frozenset(signed)
     if "host" not in names:
         raise Unauthenticated("malformed", "'Host' must be a 'SignedHeader' in the Authorization.")
     unsigned = [name for name, _ in headers.items if name.startswith("x-amz-") and name not in names]
@@ -380,19 +417,21 @@ def _payload(request: Request, claim: _Claim, s3: bool, body_sha256_hex: str | N
 
 
 def _canonical_request(request: Request, claim: _Claim, payload: str, s3: bool) -> str:
-    values: dict[str, str] = {}
-    wanted = frozenset(claim.signed_headers)
-    for name, value in request.headers.items:
-        if name in wanted:
-            tidy = value if "  " not in value and value.strip() == value else " ".join(value.split())
-            values[name] = f"{values[name]},{tidy}" if name in values else tidy
+    terms = claim.terms
     lines = [request.method, _canonical_path(request.raw_path, s3), canonical_query(request.raw_query)]
-    for name in claim.signed_headers:
-        if name not in values:
+    headers = request.headers
+    for name in terms.signed_headers:
+        if name not in headers:
             raise Unauthenticated("signature", _MISMATCH)
-        lines.append(f"{name}:{values[name]}")
-    lines += ["", ";".join(claim.signed_headers), payload]
+        values = headers.all(name) if headers.repeated else [headers.get(name)]
+        lines.append(f"{name}:{','.join([_tidy(value) for value in values])}")
+    lines += ["", ";".join(terms.signed_headers), payload]
     return "\n".join(lines)
+
+
+def _tidy(value: str) -> str:
+    """A header's value with single spaces."""
+    return value if "  " not in value and value.strip() == value else " ".join(value.split())
 
 
 def _canonical_path(raw: bytes, s3: bool) -> str:

@@ -8,12 +8,13 @@ import logging
 import socket
 from collections.abc import Generator
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import uvicorn
 
 from sluiceway.config import HttpSettings
-from sluiceway.edges.protocol import bounded_protocol
+from sluiceway.edges.application import Application
+from sluiceway.edges.protocol import http_protocol
 from sluiceway.errors import Unavailable
 
 _BACKLOG = 2048
@@ -86,7 +87,7 @@ class Listener:
 
     def __init__(
         self,
-        application: Any,
+        application: Application,
         limits: HttpSettings,
         host: str,
         port: int,
@@ -97,7 +98,7 @@ class Listener:
         certificate, key = tls or (None, None)
         config = uvicorn.Config(
             application,
-            http=bounded_protocol(limits),
+            http=cast(Any, http_protocol(application, limits)),
             ws="websockets-sansio",
             ws_max_size=_SOCKET_MESSAGE_BYTES,
             ws_ping_timeout=60.0,  # a function may run for 29 s before the next frame is read
@@ -107,8 +108,6 @@ class Listener:
             server_header=False,
             proxy_headers=False,
             backlog=_BACKLOG,
-            limit_concurrency=limits.connections_max,
-            timeout_keep_alive=int(limits.keep_alive_s),
             timeout_graceful_shutdown=int(limits.stop_grace_s),
             ssl_certfile=certificate,
             ssl_keyfile=key,

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from sluiceway.config import Settings
-from sluiceway.edges.asgi import Application
+from sluiceway.edges.application import Application
 from sluiceway.edges.http import Receive, Request, Response
 from sluiceway.edges.own.metrics import Metrics
 from sluiceway.edges.own.pages import OwnPages

@@ -13,16 +13,15 @@ from typing import Any
 
 import boto3
 import pytest
-import uvicorn
 from botocore import UNSIGNED
 from botocore.config import Config
 from botocore.exceptions import ClientError
+from helpers.inprocess import listening
 
 from sluiceway.config import HttpSettings, SecretSettings, SecuritySettings, StoreSettings
 from sluiceway.core.clock import SystemClock
 from sluiceway.core.identity import Scope
 from sluiceway.core.wakeups import Wakeups
-from sluiceway.edges.asgi import Application
 from sluiceway.edges.aws.codecs import Codecs
 from sluiceway.edges.aws.iam import iam_edge
 from sluiceway.edges.aws.kms import kms_edge
@@ -43,14 +42,6 @@ SCOPE = Scope("000000000000", "us-east-1")
 TRUST_ACCOUNT = {"AWS": "arn:aws:iam::000000000000:root"}
 
 
-class Nobody:
-    async def sockets(self, *_: Any) -> None:
-        raise AssertionError("no sockets here")
-
-    def observe(self, service: str, status: int, seconds: float) -> None:
-        return
-
-
 class Served:
     """A server in a thread of its own; ``client`` makes boto3 clients of it."""
 
@@ -67,7 +58,7 @@ class Served:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._server.should_exit = True
+        self._loop.call_soon_threadsafe(self._stopping.set)
         self._thread.join(20)
 
     async def _run(self) -> None:
@@ -92,16 +83,10 @@ class Served:
             ).handle
             for edge in edges
         }
-        app = Application(Router(handlers, {}), Nobody().sockets, HttpSettings(), Nobody())
-        config = uvicorn.Config(app, host="127.0.0.1", port=0, log_config=None, lifespan="off")
-        self._server = uvicorn.Server(config)
-        serving = asyncio.create_task(self._server.serve())
-        while not self._server.started:
-            await asyncio.sleep(0.01)
-        port = self._server.servers[0].sockets[0].getsockname()[1]
-        self.url = f"http://127.0.0.1:{port}"
-        self._ready.set()
-        await serving
+        self._loop, self._stopping = asyncio.get_running_loop(), asyncio.Event()
+        async with listening(Router(handlers, {})) as self.url:
+            self._ready.set()
+            await self._stopping.wait()
         await store.close()
 
     def client(self, service: str, key: dict[str, Any] | None = None) -> Any:

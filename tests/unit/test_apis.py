@@ -19,12 +19,12 @@ from typing import Any
 import aiohttp
 import boto3
 import pytest
-import uvicorn
 import websockets
 import yaml
 from aiohttp import web
 from botocore.config import Config
 from botocore.exceptions import ClientError
+from helpers.inprocess import listening
 from joserfc import jwt as tokens
 from joserfc.jwk import ECKey, KeySet, RSAKey
 from yarl import URL
@@ -36,7 +36,6 @@ from sluiceway.core.invoker import Invocation
 from sluiceway.core.wakeups import Wakeups
 from sluiceway.edges.apis.http import ApiEdge
 from sluiceway.edges.apis.sockets import WebSocketEdge
-from sluiceway.edges.asgi import Application
 from sluiceway.edges.aws.apigatewaymanagementapi import management_edge, path_of
 from sluiceway.edges.aws.apigatewayv2 import apigatewayv2_edge
 from sluiceway.edges.aws.codecs import Codecs
@@ -73,13 +72,6 @@ class Ring:
         if known is None:
             raise Unauthenticated("unknown_key", "The security token included in the request is invalid.")
         return "secret", known
-
-
-class Nobody:
-    """Takes no measurements."""
-
-    def observe(self, service: str, status: int, seconds: float) -> None:
-        return
 
 
 class HandlerFailed(Exception):
@@ -164,17 +156,11 @@ async def server(tmp_path: Path, request: pytest.FixtureRequest) -> AsyncIterato
         "apigatewayv2": pipeline(apigatewayv2_edge(store, apis, limits)),
         "apigatewaymanagementapi": pipeline(management_edge(sockets, limits), path_of),
     }
-    app = Application(Router(handlers, {}), sockets.sockets, HttpSettings(), Nobody())
-    running = uvicorn.Server(uvicorn.Config(app, port=0, log_level="error", lifespan="off"))
-    task = asyncio.create_task(running.serve())
-    while not running.started:
-        await asyncio.sleep(0.005)
-    where.append(f"http://127.0.0.1:{running.servers[0].sockets[0].getsockname()[1]}")
-    yield Server(where[0], store, pool, apis, sockets)
-    await sockets.stop(2.0)
-    await http.close()
-    running.should_exit = True
-    await task
+    async with listening(Router(handlers, {}), sockets.sockets) as url:
+        where.append(url)
+        yield Server(url, store, pool, apis, sockets)
+        await sockets.stop(2.0)
+        await http.close()
     await store.close()
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import base64
 import hashlib
 import re
@@ -16,15 +15,14 @@ from urllib.parse import parse_qs, urlencode, urlsplit
 
 import aiohttp
 import pytest
-import uvicorn
+from helpers.inprocess import listening
 from joserfc import jwt as tokens
 from joserfc.jwk import KeySet
 
-from sluiceway.config import ApiSettings, HttpSettings, StoreSettings
+from sluiceway.config import ApiSettings, StoreSettings
 from sluiceway.core.clock import SystemClock
 from sluiceway.core.wakeups import Wakeups
 from sluiceway.edges.apis.jwt import IssuerKeys, JwtAuthorizer, Refused
-from sluiceway.edges.asgi import Application
 from sluiceway.edges.issuer import Issuer
 from sluiceway.edges.routing import Router
 from sluiceway.engines.sqlite.store import SqliteStore, open_store
@@ -44,16 +42,6 @@ class Clock(SystemClock):
 
     def now_ms(self) -> int:
         return super().now_ms() + self.ahead_ms
-
-
-class Nobody:
-    """Takes no measurements and no sockets."""
-
-    def observe(self, service: str, status: int, seconds: float) -> None:
-        return
-
-    async def sockets(self, *_: Any) -> None:
-        raise AssertionError("no sockets here")
 
 
 @dataclass
@@ -77,15 +65,9 @@ async def start(folder: Path, limits: ApiSettings) -> AsyncIterator[Server]:
     people, where = People(limits), list[str]()
     issuer = Issuer(store, people, Sealer(b"k" * 32), lambda: where[0], limits, clock)
     await issuer.start()
-    app = Application(Router({}, {"issuer": issuer.handle}), Nobody().sockets, HttpSettings(), Nobody())
-    running = uvicorn.Server(uvicorn.Config(app, port=0, log_level="error", lifespan="off"))
-    task = asyncio.create_task(running.serve())
-    while not running.started:
-        await asyncio.sleep(0.005)
-    where.append(f"http://127.0.0.1:{running.servers[0].sockets[0].getsockname()[1]}")
-    yield Server(where[0], store, issuer, people, clock)
-    running.should_exit = True
-    await task
+    async with listening(Router({}, {"issuer": issuer.handle})) as url:
+        where.append(url)
+        yield Server(url, store, issuer, people, clock)
     await store.close()
 
 

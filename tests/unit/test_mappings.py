@@ -15,9 +15,9 @@ from typing import Any
 
 import boto3
 import pytest
-import uvicorn
 from botocore.config import Config
 from botocore.exceptions import ClientError
+from helpers.inprocess import listening
 
 from sluiceway.config import (
     HttpSettings,
@@ -33,7 +33,6 @@ from sluiceway.core.identity import Principal, Scope
 from sluiceway.core.invoker import Invocation
 from sluiceway.core.store import Tx, View
 from sluiceway.core.wakeups import Wakeups
-from sluiceway.edges.asgi import Application
 from sluiceway.edges.aws.codecs import Codecs
 from sluiceway.edges.aws.inprocess import InProcessClient, KnownPrincipals
 from sluiceway.edges.aws.kinesis import kinesis_edge
@@ -72,16 +71,6 @@ class Ring:
 
     def find(self, access_key_id: str, session_token: str | None) -> tuple[str, Principal]:
         return "secret", ROOT
-
-
-class Nobody:
-    """Takes no sockets and no measurements."""
-
-    async def sockets(self, *_: Any) -> None:
-        raise AssertionError("no sockets here")
-
-    def observe(self, service: str, status: int, seconds: float) -> None:
-        return
 
 
 class Functions:
@@ -243,25 +232,18 @@ async def bench(tmp_path: Path) -> AsyncIterator[Bench]:
         one.name: AwsPipeline(one, CODECS, verifier, authorize, SCOPE, clock, HttpSettings(), lambda: "http://x").handle
         for one in (edge, kinesis)
     }
-    app = Application(Router(handlers, {}), Nobody().sockets, HttpSettings(), Nobody())
-    web = uvicorn.Server(uvicorn.Config(app, port=0, log_level="error", lifespan="off"))
-    serving = asyncio.create_task(web.serve())
     target = EventSourceTarget(fake, store, lambda view, name: ROLE, SCOPE, clock, LIMITS)
     dispatcher = Dispatcher(store, wakeups, reactions, {"event-source": target}, ReactionSettings(), clock)
     poller = QueuePoller(store, queues, wakeups, mappings, fake, LIMITS)
     await dispatcher.start()
     polling = asyncio.create_task(poller.run())
-    while not web.started:
-        await asyncio.sleep(0.005)
     await store.commit(streams.create, "s", 1)
-    url = f"http://127.0.0.1:{web.servers[0].sockets[0].getsockname()[1]}"
-    client = InProcessClient(handlers, lambda: url)
-    yield Bench(url, store, streams, queues, mappings, reactions, functions, fake, client)
-    await poller.stop(1.0)
-    await polling
-    await dispatcher.stop(1.0)
-    web.should_exit = True
-    await serving
+    async with listening(Router(handlers, {})) as url:
+        client = InProcessClient(handlers, lambda: url)
+        yield Bench(url, store, streams, queues, mappings, reactions, functions, fake, client)
+        await poller.stop(1.0)
+        await polling
+        await dispatcher.stop(1.0)
     await store.close()
 
 

@@ -16,8 +16,8 @@ import elasticsearch
 import elasticsearch.helpers
 import opensearchpy
 import pytest
-import uvicorn
 from botocore.config import Config
+from helpers.inprocess import listening
 from opensearchpy import OpenSearch, RequestsHttpConnection
 from opensearchpy.helpers.signer import RequestsAWSV4SignerAuth
 
@@ -26,7 +26,6 @@ from sluiceway.core.clock import SystemClock
 from sluiceway.core.identity import Principal, Scope
 from sluiceway.core.search.index import Change, Text
 from sluiceway.core.wakeups import Wakeups
-from sluiceway.edges.asgi import Application
 from sluiceway.edges.aws.codecs import Codecs
 from sluiceway.edges.aws.es import es_edge
 from sluiceway.edges.aws.pipeline import AwsPipeline
@@ -75,16 +74,6 @@ class Ring:
         return "secret", known
 
 
-class Nobody:
-    """Takes no sockets and no measurements."""
-
-    async def sockets(self, *_: Any) -> None:
-        raise AssertionError("no sockets here")
-
-    def observe(self, service: str, status: int, seconds: float) -> None:
-        return
-
-
 @dataclass
 class Server:
     """The address, and what is behind it."""
@@ -124,18 +113,12 @@ async def serving(folder: Path, limits: SearchSettings = LIMITS) -> AsyncIterato
     es = es_edge(store, domains, limits)
     pipeline = AwsPipeline(es, Codecs(), verifier, authorize, SCOPE, clock, HttpSettings(), lambda: where[0])
     router = Router({"elasticsearch": edge.handle, "es": pipeline.handle}, {})
-    app = Application(router, Nobody().sockets, HttpSettings(), Nobody())
-    running = uvicorn.Server(uvicorn.Config(app, port=0, log_level="error", lifespan="off"))
-    task = asyncio.create_task(running.serve())
     feeding = asyncio.create_task(feeder.run())
-    while not running.started:
-        await asyncio.sleep(0.005)
-    where.append(f"http://127.0.0.1:{running.servers[0].sockets[0].getsockname()[1]}")
     try:
-        yield Server(where[0], store, documents, index, feeder, feeding)
+        async with listening(router) as url:
+            where.append(url)
+            yield Server(url, store, documents, index, feeder, feeding)
     finally:
-        running.should_exit = True
-        await task
         feeding.cancel()
         await asyncio.gather(feeding, return_exceptions=True)
         edge.close()

@@ -15,14 +15,13 @@ from typing import Any
 
 import boto3
 import pytest
-import uvicorn
 from botocore.config import Config
 from botocore.exceptions import ClientError
+from helpers.inprocess import listening
 
 from sluiceway.config import HttpSettings, SecuritySettings, StoreSettings, StreamSettings
 from sluiceway.core.identity import Principal, Scope
 from sluiceway.core.wakeups import Wakeups
-from sluiceway.edges.asgi import Application
 from sluiceway.edges.aws.codecs import Codecs
 from sluiceway.edges.aws.kinesis import kinesis_edge
 from sluiceway.edges.aws.pipeline import AwsPipeline
@@ -53,16 +52,6 @@ class Ring:
         if known is None:
             raise Unauthenticated("unknown_key", "The security token included in the request is invalid.")
         return "secret", known
-
-
-class Nobody:
-    """Takes no sockets and no measurements."""
-
-    async def sockets(self, *_: Any) -> None:
-        raise AssertionError("no sockets here")
-
-    def observe(self, service: str, status: int, seconds: float) -> None:
-        return
 
 
 class Shifted:
@@ -102,15 +91,8 @@ async def serve(folder: Path) -> AsyncIterator[Server]:
     verifier = SignatureVerifier(Ring(), SCOPE, Shifted(), SecuritySettings())
     edge = kinesis_edge(store, streams, wakeups, StreamSettings())
     pipeline = AwsPipeline(edge, Codecs(), verifier, authorize, SCOPE, clock, HttpSettings(), lambda: "http://x")
-    app = Application(Router({"kinesis": pipeline.handle}, {}), Nobody().sockets, HttpSettings(), Nobody())
-    running = uvicorn.Server(uvicorn.Config(app, port=0, log_level="error", lifespan="off"))
-    task = asyncio.create_task(running.serve())
-    while not running.started:
-        await asyncio.sleep(0.005)
-    url = f"http://127.0.0.1:{running.servers[0].sockets[0].getsockname()[1]}"
-    yield Server(url, store, streams, clock)
-    running.should_exit = True
-    await task
+    async with listening(Router({"kinesis": pipeline.handle}, {})) as url:
+        yield Server(url, store, streams, clock)
     await store.close()
 
 

@@ -13,16 +13,15 @@ from typing import Any
 
 import boto3
 import pytest
-import uvicorn
 from boto3.dynamodb.conditions import Attr, Key
 from botocore.config import Config
 from botocore.exceptions import ClientError
+from helpers.inprocess import listening
 
 from sluiceway.config import HttpSettings, SecuritySettings, StoreSettings, TableSettings
 from sluiceway.core.clock import SystemClock
 from sluiceway.core.identity import Principal, Scope
 from sluiceway.core.wakeups import Wakeups
-from sluiceway.edges.asgi import Application
 from sluiceway.edges.aws.codecs import Codecs
 from sluiceway.edges.aws.dynamodb import dynamodb_edge
 from sluiceway.edges.aws.dynamodbstreams import streams_edge
@@ -62,16 +61,6 @@ class Ring:
         return "secret", known
 
 
-class Nobody:
-    """Takes no sockets and no measurements."""
-
-    async def sockets(self, *_: Any) -> None:
-        raise AssertionError("no sockets here")
-
-    def observe(self, service: str, status: int, seconds: float) -> None:
-        return
-
-
 class ShiftedClock:
     """The machine's clock, and so much more."""
 
@@ -97,7 +86,7 @@ class Server:
         assert ready.wait(20)
 
     def stop(self) -> None:
-        self.running.should_exit = True
+        self.loop.call_soon_threadsafe(self._stopping.set)
         self._thread.join(20)
 
     async def _serve(self, ready: threading.Event) -> None:
@@ -113,15 +102,10 @@ class Server:
             ).handle
             for edge in edges
         }
-        app = Application(Router(handlers, {}), Nobody().sockets, HttpSettings(), Nobody())
-        self.running = uvicorn.Server(uvicorn.Config(app, port=0, log_level="error", lifespan="off"))
-        self.running.install_signal_handlers = lambda: None  # type: ignore[attr-defined]
-        task = asyncio.create_task(self.running.serve())
-        while not self.running.started:
-            await asyncio.sleep(0.005)
-        self.url = f"http://127.0.0.1:{self.running.servers[0].sockets[0].getsockname()[1]}"
-        ready.set()
-        await task
+        self._stopping = asyncio.Event()
+        async with listening(Router(handlers, {})) as self.url:
+            ready.set()
+            await self._stopping.wait()
         await self.store.close()
 
     def do(self, work: Coroutine[Any, Any, Any]) -> Any:

@@ -15,10 +15,10 @@ from typing import Any
 
 import boto3
 import pytest
-import uvicorn
 from aiohttp import web
 from botocore.config import Config
 from botocore.exceptions import ClientError
+from helpers.inprocess import listening
 
 from sluiceway.config import (
     DeliverySettings,
@@ -32,7 +32,6 @@ from sluiceway.config import (
 from sluiceway.core.clock import SystemClock
 from sluiceway.core.identity import Principal, Scope
 from sluiceway.core.wakeups import Wakeups
-from sluiceway.edges.asgi import Application
 from sluiceway.edges.aws.codecs import Codecs
 from sluiceway.edges.aws.pipeline import AwsPipeline
 from sluiceway.edges.aws.sns import sns_edge
@@ -69,16 +68,6 @@ class Ring:
         if known is None:
             raise Unauthenticated("unknown_key", "The security token included in the request is invalid.")
         return "secret", known
-
-
-class Nobody:
-    """Takes no sockets and no measurements."""
-
-    async def sockets(self, *_: Any) -> None:
-        raise AssertionError("no sockets here")
-
-    def observe(self, service: str, status: int, seconds: float) -> None:
-        return
 
 
 @dataclass
@@ -132,17 +121,11 @@ async def server(tmp_path: Path) -> AsyncIterator[Server]:
     }
     pages = SnsPages(store, topics, signer.certificate_pem)
     router = Router(handlers, {"sns": pages.handle})
-    app = Application(router, Nobody().sockets, HttpSettings(), Nobody())
-    running = uvicorn.Server(uvicorn.Config(app, port=0, log_level="error", lifespan="off"))
-    task = asyncio.create_task(running.serve())
-    while not running.started:
-        await asyncio.sleep(0.005)
-    where.append(f"http://127.0.0.1:{running.servers[0].sockets[0].getsockname()[1]}")
-    await dispatcher.start()
-    yield Server(where[0], store, topics, reactions)
-    await dispatcher.stop(1.0)
-    running.should_exit = True
-    await task
+    async with listening(router) as url:
+        where.append(url)
+        await dispatcher.start()
+        yield Server(url, store, topics, reactions)
+        await dispatcher.stop(1.0)
     await store.close()
 
 

@@ -18,7 +18,7 @@ from botocore.serialize import create_serializer
 
 from sluiceway.core.clock import new_id
 from sluiceway.core.identity import Principal
-from sluiceway.edges.http import Body, Handler, Headers, Request, Response
+from sluiceway.edges.http import Body, Given, Handler, Headers, Request, Response
 from sluiceway.edges.sigv4 import UNSIGNED, SignatureVerifier, Verified
 
 #: ``Request.scratch`` name under which a request's known principal stands; nothing from outside gets there.
@@ -70,7 +70,7 @@ class InProcessClient:
             raw_path=path.encode("ascii"),
             raw_query="&".join(part for part in (own_query, text) if part).encode("ascii"),
             headers=Headers(headers),
-            body=Body(_receiver(body), 1.0),
+            body=Body(Given(body), 1.0),
             scheme=scheme,
             client="127.0.0.1",
             request_id=new_id(),
@@ -86,13 +86,6 @@ def _body_bytes(body: Any) -> bytes:
     if isinstance(body, dict):
         return urlencode(body, doseq=True).encode()
     return body.encode() if isinstance(body, str) else bytes(body or b"")
-
-
-def _receiver(body: bytes) -> Callable[[], Any]:
-    async def receive() -> dict[str, Any]:
-        return {"type": "http.request", "body": body, "more_body": False}
-
-    return receive
 
 
 async def _parsed(model: OperationModel, response: Response) -> dict[str, Any]:

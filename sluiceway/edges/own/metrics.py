@@ -42,13 +42,20 @@ class Metrics:
             buckets=_SECONDS,
             registry=self._registry,
         )
+        # Looking up a metric's labels takes longer than counting; there are a few services times a few statuses.
+        self._known: dict[tuple[str, int], tuple[Counter, Histogram]] = {}
         self._parts = _Parts()
         self._registry.register(self._parts)
 
     def observe(self, service: str, status: int, seconds: float) -> None:
         """One answered request."""
-        self._requests.labels(service, str(status)).inc()
-        self._seconds.labels(service).observe(seconds)
+        known = self._known.get((service, status))
+        if known is None:
+            known = self._requests.labels(service, str(status)), self._seconds.labels(service)
+            self._known[service, status] = known
+        counter, histogram = known
+        counter.inc()
+        histogram.observe(seconds)
 
     def replace(self, sources: Iterable[Source]) -> None:
         """The parts whose numbers are shown from now on."""

@@ -1,4 +1,4 @@
-"""The ASGI application: turns scopes into requests, responses into messages, and failures into answers.
+"""Runs requests: from an exchange to the edge that answers, and failures into answers.
 
 No framework stands above it: it is on the path of every request.
 """
@@ -16,7 +16,8 @@ import orjson
 
 from sluiceway.config import HttpSettings
 from sluiceway.core.clock import new_id
-from sluiceway.edges.http import Body, ClientGone, Handler, Headers, Receive, Request, Response, Room
+from sluiceway.edges.exchange import Exchange
+from sluiceway.edges.http import Body, ClientGone, Handler, Receive, Request, Response, Room
 from sluiceway.errors import DomainError, NotImplementedYet, Throttled, TooLarge, Unavailable
 
 log = logging.getLogger(__name__)
@@ -46,20 +47,21 @@ class Application:
         self._room = Room(limits.bodies_bytes_max)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """The ASGI 3 entry point."""
-        if scope["type"] == "http":
-            await self._http(scope, receive, send)
-        elif scope["type"] == "websocket":
+        """The ASGI 3 entry point, which WebSockets come through."""
+        if scope["type"] == "websocket":
             await self._sockets(scope, receive, send)
 
-    async def _http(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def serve(self, exchange: Exchange, scheme: str, client: str) -> None:
+        """Answer one request, whatever happens (see ``edges.protocol.Application``)."""
         began = time.perf_counter()
-        request = self._request(scope, receive)
+        request = self._request(exchange, scheme, client)
         try:
             response = await self._respond(request)
-            status = await _send(send, request, response) if response is not None else 0
+            status = await self._send(exchange, request, response) if response is not None else 0
         finally:
             request.body.release()
+            if not exchange.complete:  # nobody waits, a stream broke, or the server stops in the middle of it
+                exchange.cut()
         if response is not None:
             seconds = time.perf_counter() - began
             self._observer.observe(request.scratch.get("service", "other"), status, seconds)
@@ -79,59 +81,34 @@ class Application:
             return _plain_error(request, error)
         except Exception:
             log.exception("request %s failed", request.request_id)
-            return _answer(500, "InternalError", "Something failed in the server; its log says what.", request)
+            return _failed(request)
 
-    def _request(self, scope: Scope, receive: Receive) -> Request:
-        client = scope.get("client")
-        headers = Headers((n.decode("latin-1"), v.decode("latin-1")) for n, v in scope["headers"])
+    def _request(self, exchange: Exchange, scheme: str, client: str) -> Request:
+        headers, limits = exchange.headers, self._limits
         length = headers.get("content-length")
+        announced = int(length) if length and _LENGTH.match(length) else None
+        body = Body(exchange, limits.body_idle_s, announced, self._room, limits.body_s)
         return Request(
-            method=scope["method"],
-            raw_path=scope["raw_path"],
-            raw_query=scope["query_string"],
-            headers=headers,
-            body=Body(
-                receive,
-                self._limits.body_idle_s,
-                int(length) if _LENGTH.match(length) else None,
-                self._room,
-                self._limits.body_s,
-            ),
-            scheme=scope["scheme"],
-            client=client[0] if client else "",
-            request_id=new_id(),
+            exchange.method, exchange.raw_path, exchange.raw_query, headers, body, scheme, client, new_id(), {}
         )
 
+    async def _send(self, exchange: Exchange, request: Request, response: Response) -> int:
+        """Send ``response``; the status that the client saw (0 if a stream broke)."""
+        body = response.body
+        try:
+            if isinstance(body, bytes):
+                exchange.answer(response.status, response.headers, body)
+                return response.status
+            return response.status if await exchange.stream(response.status, response.headers, body) else 0
+        except Exception:
+            log.exception("request %s: the answer could not be sent", request.request_id)
+            if exchange.begun:
+                return 0  # the only honest answer left is a connection that ends too early
+            return await self._send(exchange, request, _failed(request))
 
-async def _send(send: Send, request: Request, response: Response) -> int:
-    """Send ``response``; the status that the client saw (0 if a stream broke)."""
-    headers = [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in response.headers]
-    if not request.body.begun and request.headers.get("expect"):
-        # The client now leaves out its body, and the next request's bytes would be taken for it (RFC 9110, 10.1.1).
-        headers.append((b"connection", b"close"))
-    body = response.body
-    if isinstance(body, bytes):
-        if not any(name == b"content-length" for name, _ in headers) and response.status not in (204, 304):
-            headers.append((b"content-length", str(len(body)).encode()))
-        await send({"type": "http.response.start", "status": response.status, "headers": headers})
-        await send({"type": "http.response.body", "body": b"" if request.method == "HEAD" else body})
-        return response.status
-    await send({"type": "http.response.start", "status": response.status, "headers": headers})
-    gone = asyncio.ensure_future(request.body.gone())
-    try:
-        async for chunk in body:
-            if gone.done():
-                # Sending goes nowhere now, without an error, and the rest of a large object would be read for nobody.
-                return 0
-            await send({"type": "http.response.body", "body": chunk, "more_body": True})
-    except Exception:
-        # The headers are out, so the only honest answer left is a connection that ends too early.
-        log.exception("request %s: the response's stream broke", request.request_id)
-        raise
-    finally:
-        gone.cancel()
-    await send({"type": "http.response.body", "body": b""})
-    return response.status
+
+def _failed(request: Request) -> Response:
+    return _answer(500, "InternalError", "Something failed in the server; its log says what.", request)
 
 
 def _plain_error(request: Request, error: DomainError) -> Response:
