@@ -14,7 +14,13 @@ _INT_BIAS = 1 << 63
 
 def pack(key: Key) -> bytes:
     """The bytes of ``key``; a shorter key that is a prefix packs to a prefix."""
-    return b"".join([_pack_part(part) for part in key])
+    packed = b""
+    for part in key:  # no list, no call for the common part: every reading and writing comes through here
+        if type(part) is str and "\x00" not in part and part.isascii():
+            packed += b"\x02%b\x00" % part.encode("ascii")
+        else:
+            packed += _pack_part(part)
+    return packed
 
 
 def _pack_part(part: Part) -> bytes:

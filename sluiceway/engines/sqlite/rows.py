@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import apsw
@@ -32,6 +33,28 @@ class Head:
     last_ms: int
 
 
+@dataclass(frozen=True, slots=True)
+class TableSql:
+    """The statements of an ordered table."""
+
+    create: str
+    get: str
+    put: str
+    delete: str
+    scan: str
+    scan_back: str
+
+
+@dataclass(frozen=True, slots=True)
+class LogSql:
+    """The statements of a kind of log."""
+
+    create: str
+    append: str
+    read: str
+    trim: str
+
+
 def encode(value: Value) -> str | bytes:
     """JSON as text, which the sqlite3 shell shows; bytes as a blob."""
     return value if isinstance(value, bytes) else orjson.dumps(value).decode()
@@ -47,19 +70,39 @@ def decode(stored: str | bytes) -> Value:
         raise apsw.CorruptError(f"a stored value is not JSON: {error}") from error
 
 
-def table_name(name: str) -> str:
-    """``name``, if a table may have it. Raises ``ValueError``."""
+@lru_cache(maxsize=1024)  # tables are named in the code, so there are a few dozen
+def table_sql(name: str) -> TableSql:
+    """The statements of the table ``name``. Raises ``ValueError`` if a table may not be called so."""
     if not _TABLE.fullmatch(name) or name.startswith(_RESERVED):
         raise ValueError(f"not a table's name: {name!r}")
-    return name
+    scan = f'SELECT key, value FROM "{name}" WHERE key>=? AND key<? ORDER BY key'
+    return TableSql(
+        create=f'CREATE TABLE IF NOT EXISTS "{name}" (key BLOB PRIMARY KEY, value) WITHOUT ROWID',
+        get=f'SELECT value FROM "{name}" WHERE key=?',
+        put=f'INSERT INTO "{name}" (key, value) VALUES (?, ?) ON CONFLICT (key) DO UPDATE SET value=excluded.value',
+        delete=f'DELETE FROM "{name}" WHERE key=?',
+        scan=f"{scan} ASC LIMIT ?",
+        scan_back=f"{scan} DESC LIMIT ?",
+    )
 
 
-def log_table(log: str) -> str:
-    """The SQLite table that keeps ``log``: one for each kind of log."""
-    kind = log.partition("/")[0].replace("-", "_")
-    if not _TABLE.fullmatch(kind):
-        raise ValueError(f"not a log's name: {log!r}")
-    return f"log_{kind}"
+def log_sql(log: str) -> LogSql:
+    """The statements for ``log``. Raises ``ValueError`` if a log may not be called so."""
+    return _kind_sql(log.partition("/")[0])
+
+
+@lru_cache(maxsize=1024)
+def _kind_sql(kind: str) -> LogSql:
+    name = f"log_{kind.replace('-', '_')}"
+    if not _TABLE.fullmatch(name[4:]):
+        raise ValueError(f"not a log's kind: {kind!r}")
+    return LogSql(
+        create=f"CREATE TABLE IF NOT EXISTS {name} (log TEXT, offset INTEGER, time_ms INTEGER, value, "
+        "PRIMARY KEY (log, offset)) WITHOUT ROWID",
+        append=f"INSERT INTO {name} (log, offset, time_ms, value) VALUES (?, ?, ?, ?)",
+        read=f"SELECT offset, time_ms, value FROM {name} WHERE log=? AND offset>=? ORDER BY offset LIMIT ?",
+        trim=f"DELETE FROM {name} WHERE log=? AND offset<?",
+    )
 
 
 def _unpack(key: bytes) -> Key:
@@ -97,7 +140,7 @@ class SqliteView:
 
     def get(self, table: str, key: Key) -> Value | None:
         """See ``core.store.View``."""
-        rows = self._rows(f'SELECT value FROM "{table_name(table)}" WHERE key=?', (pack(key),))
+        rows = self._rows(table_sql(table).get, (pack(key),))
         return decode(rows[0][0]) if rows else None
 
     def scan(
@@ -117,8 +160,8 @@ class SqliteView:
             low = max(low, pack(start))
         if end is not None:
             high = min(high, pack(end))
-        name, order = table_name(table), "DESC" if reverse else "ASC"
-        sql = f'SELECT key, value FROM "{name}" WHERE key>=? AND key<? ORDER BY key {order} LIMIT ?'
+        statements = table_sql(table)
+        sql = statements.scan_back if reverse else statements.scan
         left = limit if limit is not None else -1
         while left != 0:
             wanted = _CHUNK if left < 0 else min(left, _CHUNK)
@@ -133,8 +176,8 @@ class SqliteView:
 
     def read(self, log: str, offset: int, limit: int) -> list[Entry]:
         """See ``core.store.View``."""
-        sql = f"SELECT offset, time_ms, value FROM {log_table(log)} WHERE log=? AND offset>=? ORDER BY offset LIMIT ?"
-        return [Entry(at, time_ms, decode(value)) for at, time_ms, value in self._rows(sql, (log, offset, limit))]
+        rows = self._rows(log_sql(log).read, (log, offset, limit))
+        return [Entry(at, time_ms, decode(value)) for at, time_ms, value in rows]
 
     def bounds(self, log: str) -> Bounds:
         """See ``core.store.View``."""
@@ -147,7 +190,10 @@ class SqliteView:
 
 
 class SqliteTx(SqliteView):
-    """A transaction. ``settle`` writes the logs' heads at the end of each function, ``forget`` drops them."""
+    """A transaction. Each function ends with ``settle`` or ``forget``, the group with ``finish``.
+
+    Where the logs end is kept here and written once for the group, not by every function.
+    """
 
     def __init__(self, connection: apsw.Connection, now_ms: int) -> None:
         super().__init__(connection, now_ms)
@@ -176,28 +222,19 @@ class SqliteTx(SqliteView):
 
     def put(self, table: str, key: Key, value: Value) -> None:
         """See ``core.store.Tx``."""
-        name = table_name(table)
-        self._execute(
-            f'CREATE TABLE IF NOT EXISTS "{name}" (key BLOB PRIMARY KEY, value) WITHOUT ROWID',
-            f'INSERT INTO "{name}" (key, value) VALUES (?, ?) ON CONFLICT (key) DO UPDATE SET value=excluded.value',
-            (pack(key), encode(value)),
-        )
+        statements = table_sql(table)
+        self._execute(statements.create, statements.put, (pack(key), encode(value)))
 
     def delete(self, table: str, key: Key) -> None:
         """See ``core.store.Tx``."""
-        self._rows(f'DELETE FROM "{table_name(table)}" WHERE key=?', (pack(key),))
+        self._rows(table_sql(table).delete, (pack(key),))
 
     def append(self, log: str, value: Value) -> int:
         """See ``core.store.Tx``."""
         head = self._own_head(log)
         offset, time_ms = head.next, max(head.last_ms, self._now_ms)
-        name = log_table(log)
-        self._execute(
-            f"CREATE TABLE IF NOT EXISTS {name} (log TEXT, offset INTEGER, time_ms INTEGER, value, "
-            "PRIMARY KEY (log, offset)) WITHOUT ROWID",
-            f"INSERT INTO {name} (log, offset, time_ms, value) VALUES (?, ?, ?, ?)",
-            (log, offset, time_ms, encode(value)),
-        )
+        statements = log_sql(log)
+        self._execute(statements.create, statements.append, (log, offset, time_ms, encode(value)))
         head.next, head.last_ms = offset + 1, time_ms
         self._names.add(log)
         return offset
@@ -207,7 +244,7 @@ class SqliteTx(SqliteView):
         head = self._own_head(log)
         if before > head.first:
             head.first = min(before, head.next)
-            self._rows(f"DELETE FROM {log_table(log)} WHERE log=? AND offset<?", (log, head.first))
+            self._rows(log_sql(log).trim, (log, head.first))
 
     def on_commit(self, name: str) -> None:
         """See ``core.store.Tx``."""
@@ -225,17 +262,19 @@ class SqliteTx(SqliteView):
         return head if head is not None else super()._head(log)
 
     def settle(self) -> set[str]:
-        """The function succeeded: write its heads, and return the names to wake."""
-        for log, head in self._heads.items():
-            self._connection.execute(
-                "INSERT INTO log_heads (log, first, next, last_ms) VALUES (?, ?, ?, ?) ON CONFLICT (log) "
-                "DO UPDATE SET first=excluded.first, next=excluded.next, last_ms=excluded.last_ms",
-                (log, head.first, head.next, head.last_ms),
-            )
+        """The function succeeded: its heads count, and the names to wake are returned."""
         self._settled.update(self._heads)
         names = self._names
         self._heads, self._names = {}, set()
         return names
+
+    def finish(self) -> None:
+        """The group is to be committed: write the heads."""
+        self._connection.executemany(
+            "INSERT INTO log_heads (log, first, next, last_ms) VALUES (?, ?, ?, ?) ON CONFLICT (log) "
+            "DO UPDATE SET first=excluded.first, next=excluded.next, last_ms=excluded.last_ms",
+            [(log, head.first, head.next, head.last_ms) for log, head in self._settled.items()],
+        )
 
     def forget(self) -> None:
         """The function failed: what it did to heads and names never happened."""

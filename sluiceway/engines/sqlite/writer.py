@@ -172,6 +172,7 @@ class Writer:
             self._attempt(tx, job, names)
             if not connection.in_transaction:
                 return None
+        tx.finish()
         began = time.perf_counter()
         connection.execute("COMMIT")
         self.stats.commit_s += time.perf_counter() - began

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any
 from urllib.parse import quote_plus
 
 from sluiceway.services.objects.values import Actor, StoredObject
 
 
+@lru_cache(maxsize=64)  # the changes of one commit have the same time
 def timestamp(time_ms: int) -> str:
     """ISO 8601 with milliseconds, as S3 writes it."""
     moment = datetime.fromtimestamp(time_ms // 1000, UTC)
