@@ -12,7 +12,7 @@ from typing import Final
 
 from sluiceway.config import ObjectSettings
 from sluiceway.core.store import Tx
-from sluiceway.errors import DomainError, NotFound, PreconditionFailed
+from sluiceway.errors import Invalid, NotFound, PreconditionFailed, TooLarge
 from sluiceway.services.objects import versions
 from sluiceway.services.objects.conditions import check_write
 from sluiceway.services.objects.history import History
@@ -20,6 +20,8 @@ from sluiceway.services.objects.names import check_key
 from sluiceway.services.objects.rows import OBJECTS, Bucket, bucket_of
 from sluiceway.services.objects.values import NO_CONDITIONS, Actor, Conditions, Kept, Marker, StoredObject
 
+#: Why one entry of a batch may stay.
+Refusal = NotFound | Invalid | TooLarge | PreconditionFailed
 #: Who deletes, as the names of events say it.
 _CLIENT: Final = "ObjectRemoved"
 _LIFECYCLE: Final = "LifecycleExpiration"
@@ -70,7 +72,7 @@ class Removals:
 
     def delete_many(
         self, tx: Tx, bucket_name: str, wanted: Sequence[Wanted], actor: Actor
-    ) -> list[Removed | DomainError]:
+    ) -> list[Removed | Refusal]:
         """Delete each; what became of it, or why it stayed, in their order. Raises ``NotFound("bucket")``."""
         bucket = bucket_of(tx, bucket_name)
         return [self._delete_listed(tx, bucket, one, actor) for one in wanted]
@@ -104,12 +106,13 @@ class Removals:
         self._remove(tx, bucket, key, marker, actor, _LIFECYCLE)
         return True
 
-    def _delete_listed(self, tx: Tx, bucket: Bucket, wanted: Wanted, actor: Actor) -> Removed | DomainError:
+    def _delete_listed(self, tx: Tx, bucket: Bucket, wanted: Wanted, actor: Actor) -> Removed | Refusal:
         conditions = NO_CONDITIONS if wanted.etag is None else Conditions(if_match=wanted.etag)
         try:
             check_key(wanted.key, self._limits)
             return self._delete(tx, bucket, wanted, actor, conditions)
-        except DomainError as error:  # raised before the first change, so nothing of it is half done
+        except (NotFound, Invalid, TooLarge, PreconditionFailed) as error:
+            # Checks come before changes, so nothing of it is half done; whatever else is raised undoes the batch.
             return error
 
     def _delete(self, tx: Tx, bucket: Bucket, wanted: Wanted, actor: Actor, conditions: Conditions) -> Removed:

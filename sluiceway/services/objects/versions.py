@@ -54,6 +54,14 @@ def sequence_in(version: str) -> int:
     return (hidden ^ int.from_bytes(data[:8], "big")) & _SEQUENCE_MASK
 
 
+def is_version(version: str) -> bool:
+    """Whether this can be an id."""
+    try:
+        return version == NULL_VERSION or sequence_in(version) >= 0
+    except Invalid:
+        return False
+
+
 def bad_version(version: str, argument: str = "versionId") -> Invalid:
     """What is said of an id that can't be one."""
     message = "Invalid version id specified" if version else "Version id cannot be the empty string"
