@@ -70,9 +70,7 @@ class Removals:
         check_key(key, self._limits)
         return self._delete(tx, bucket, Wanted(key, version), actor, conditions)
 
-    def delete_many(
-        self, tx: Tx, bucket_name: str, wanted: Sequence[Wanted], actor: Actor
-    ) -> list[Removed | Refusal]:
+    def delete_many(self, tx: Tx, bucket_name: str, wanted: Sequence[Wanted], actor: Actor) -> list[Removed | Refusal]:
         """Delete each; what became of it, or why it stayed, in their order. Raises ``NotFound("bucket")``."""
         bucket = bucket_of(tx, bucket_name)
         return [self._delete_listed(tx, bucket, one, actor) for one in wanted]
