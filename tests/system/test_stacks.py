@@ -504,8 +504,8 @@ REFUSED: dict[str, tuple[Any, dict[str, Any], str]] = {
     "unknown type": (of(A=queue(), B={"Type": "AWS::EC2::Instance"}), {}, "AWS::EC2::Instance"),
     "unknown property": (with_q(Colour="blue"), {}, "Colour"),
     "a property that would be left undone": (
-        of(A={"Type": "AWS::S3::Bucket", "Properties": {"VersioningConfiguration": {"Status": "Enabled"}}}), {},
-        "VersioningConfiguration",
+        of(A={"Type": "AWS::S3::Bucket", "Properties": {"ReplicationConfiguration": {"Role": "x"}}}), {},
+        "ReplicationConfiguration",
     ),
     "unknown function": (with_q(QueueName={"Fn::Shout": "x"}), {}, "Fn::Shout"),
     "unknown function in an output": ({**of(A=queue()), "Outputs": {"X": {"Value": {"Fn::Shout": "x"}}}}, {}, "Fn::Shout"),
@@ -629,7 +629,13 @@ def test_broken_properties_fail_their_resource_with_a_reason(stacks: Stacks) -> 
     odd: list[Any] = [None, 7, "x", [1], {"a": 1}, [{"x": {}}]]
     random_ = random.Random(3)
     kinds = {
-        "AWS::S3::Bucket": ["CorsConfiguration", "NotificationConfiguration", "Tags", "PublicAccessBlockConfiguration"],
+        "AWS::S3::Bucket": [
+            "CorsConfiguration",
+            "NotificationConfiguration",
+            "Tags",
+            "PublicAccessBlockConfiguration",
+            "VersioningConfiguration",
+        ],
         "AWS::SNS::Subscription": ["TopicArn", "FilterPolicy", "Protocol"],
         "AWS::SQS::Queue": ["RedrivePolicy", "Tags", "DelaySeconds"],
         "AWS::DynamoDB::Table": ["KeySchema", "StreamSpecification", "TimeToLiveSpecification"],
@@ -647,6 +653,19 @@ def test_broken_properties_fail_their_resource_with_a_reason(stacks: Stacks) -> 
                 reasons = [reason for logical, _, reason in stacks.events(stack) if logical == "A" and reason]
                 assert reasons and "its log says why" not in reasons[0], (kind, name, reasons)
             assert stacks.delete(stack)["StackStatus"] == "DELETE_COMPLETE"
+
+
+def test_versioning_is_turned_on_and_suspended(stacks: Stacks) -> None:
+    def bucket(**properties: Any) -> dict[str, Any]:
+        return of(B={"Type": "AWS::S3::Bucket", "Properties": {"BucketName": "with-versions", **properties}})
+
+    s3 = stacks.server.client("s3")
+    enabled = bucket(VersioningConfiguration={"Status": "Enabled"})
+    assert stacks.create("with-versions", enabled)["StackStatus"] == "CREATE_COMPLETE"
+    assert s3.get_bucket_versioning(Bucket="with-versions")["Status"] == "Enabled"
+    assert stacks.update("with-versions", bucket())["StackStatus"] == "UPDATE_COMPLETE"
+    assert s3.get_bucket_versioning(Bucket="with-versions")["Status"] == "Suspended"
+    assert stacks.delete("with-versions")["StackStatus"] == "DELETE_COMPLETE"
 
 
 def test_a_large_template_comes_from_a_bucket(stacks: Stacks) -> None:

@@ -42,19 +42,20 @@ class Archives:
         if code.get("ZipFile") is not None:
             return await self._keep(_once(code["ZipFile"]))
         if code.get("S3Bucket") and code.get("S3Key"):
-            return await self._keep(await self._object(call, code["S3Bucket"], code["S3Key"]))
+            return await self._keep(await self._object(call, code))
         raise Invalid("code", "Please provide a source for function code.")
 
-    async def _object(self, call: Call, bucket: str, key: str) -> AsyncIterator[bytes]:
+    async def _object(self, call: Call, code: dict[str, Any]) -> AsyncIterator[bytes]:
+        bucket, key, version = code["S3Bucket"], code["S3Key"], code.get("S3ObjectVersion")
+        action = "s3:GetObjectVersion" if version else "s3:GetObject"
         try:
             access = await self._store.view(self._objects.buckets.access, bucket)
             resource = f"arn:aws:s3:::{bucket}/{key}"
-            self._authorize(call.principal, "s3:GetObject", resource, call.conditions, access.policy)
-            found = await self._store.view(self._objects.contents.find, bucket, key)
-        except (NotFound, AccessDenied) as error:
+            self._authorize(call.principal, action, resource, call.conditions, access.policy)
+            found = await self._store.view(self._objects.contents.find, bucket, key, version=version or None)
+        except (NotFound, AccessDenied, Invalid) as error:
             text = "Error occurred while GetObject. S3 Error Code: "
-            kind = "AccessDenied" if isinstance(error, AccessDenied) else "NoSuchKey"
-            raise Invalid("code", f"{text}{kind}. S3 Error Message: {error.message}") from None
+            raise Invalid("code", f"{text}{_code_of(error)}. S3 Error Message: {error.message}") from None
         if found.inline is not None:
             return _once(found.inline)
         return self._pieces(found.pieces)
@@ -88,3 +89,12 @@ class Archives:
 async def _once(data: bytes) -> AsyncIterator[bytes]:
     for at in range(0, len(data), _CHUNK):
         yield data[at : at + _CHUNK]
+
+
+def _code_of(error: NotFound | AccessDenied | Invalid) -> str:
+    """What the object service would have answered."""
+    if isinstance(error, AccessDenied):
+        return "AccessDenied"
+    if isinstance(error, Invalid):
+        return "InvalidArgument"
+    return {"version": "NoSuchVersion", "marker": "MethodNotAllowed"}.get(error.kind, "NoSuchKey")

@@ -1,4 +1,4 @@
-"""Buckets and their configuration, and the tags of objects."""
+"""Buckets and their configuration."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from sluiceway.edges.s3.body import document
 from sluiceway.edges.s3.call import Call
 from sluiceway.edges.s3.headers import check_supported, moment
 from sluiceway.edges.s3.list import limit_of
+from sluiceway.edges.s3.tagging import tag_pairs, tag_set
 from sluiceway.errors import Invalid, NotImplementedYet
 from sluiceway.services.objects.notifications import Rule, TargetKind
 
@@ -31,7 +32,7 @@ async def create_bucket(call: Call) -> Response:
     region = call.tools.objects.scope.region
     if asked.get("LocationConstraint") not in (None, "", region):
         raise Invalid("location", "The specified location-constraint is not valid")
-    tags = _tag_pairs(asked.get("Tags"))
+    tags = tag_pairs(asked.get("Tags"))
     tools = call.tools
     await tools.store.commit(tools.objects.buckets.create, call.bucket, call.actor.canonical_id, tags)
     return call.reply({"Location": f"/{call.bucket}"})
@@ -83,11 +84,6 @@ async def get_location(call: Call) -> Response:
     return call.reply({"LocationConstraint": "" if region == "us-east-1" else region})
 
 
-async def get_versioning(call: Call) -> Response:
-    """GetBucketVersioning: never turned on."""
-    return call.reply({})
-
-
 async def get_policy(call: Call) -> Response:
     """GetBucketPolicy: the document as it was put."""
     text = await _setting(call, "policy", "The bucket policy does not exist")
@@ -130,12 +126,12 @@ async def delete_cors(call: Call) -> Response:
 async def get_tagging(call: Call) -> Response:
     """GetBucketTagging."""
     tags = await _setting(call, "tags", "The TagSet does not exist")
-    return call.reply({"TagSet": _tag_set(tags)})
+    return call.reply({"TagSet": tag_set(tags)})
 
 
 async def put_tagging(call: Call) -> Response:
     """PutBucketTagging."""
-    tags = _tag_pairs((await _payload(call, "Tagging")).get("TagSet"))
+    tags = tag_pairs((await _payload(call, "Tagging")).get("TagSet"))
     await call.tools.store.commit(call.tools.objects.buckets.put_tags, call.bucket, tags)
     return Response(204)
 
@@ -143,28 +139,6 @@ async def put_tagging(call: Call) -> Response:
 async def delete_tagging(call: Call) -> Response:
     """DeleteBucketTagging."""
     return await _delete_setting(call, "tags")
-
-
-async def get_object_tagging(call: Call) -> Response:
-    """GetObjectTagging."""
-    tools = call.tools
-    stored = await tools.store.view(tools.objects.contents.head, call.bucket, call.key)
-    return call.reply({"TagSet": _tag_set(stored.attributes.tags)})
-
-
-async def put_object_tagging(call: Call) -> Response:
-    """PutObjectTagging."""
-    tags = _tag_pairs((await _payload(call, "Tagging")).get("TagSet"))
-    tools = call.tools
-    await tools.store.commit(tools.objects.contents.put_tags, call.bucket, call.key, tags)
-    return Response(200)
-
-
-async def delete_object_tagging(call: Call) -> Response:
-    """DeleteObjectTagging."""
-    tools = call.tools
-    await tools.store.commit(tools.objects.contents.put_tags, call.bucket, call.key, [])
-    return Response(204)
 
 
 async def get_notification(call: Call) -> Response:
@@ -240,11 +214,3 @@ async def _setting(call: Call, kind: str, missing: str) -> Any:
 async def _delete_setting(call: Call, kind: str) -> Response:
     await call.tools.store.commit(call.tools.objects.buckets.delete_setting, call.bucket, kind)
     return Response(204)
-
-
-def _tag_pairs(tag_set: Any) -> list[tuple[str, str]]:
-    return [(tag.get("Key") or "", tag.get("Value") or "") for tag in tag_set or ()]
-
-
-def _tag_set(tags: Any) -> list[dict[str, str]]:
-    return [{"Key": name, "Value": value} for name, value in tags.items()]

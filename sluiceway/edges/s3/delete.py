@@ -7,19 +7,25 @@ from typing import Any
 from sluiceway.edges.http import Response
 from sluiceway.edges.s3.body import document
 from sluiceway.edges.s3.call import Call
+from sluiceway.edges.s3.error import code_of
 from sluiceway.edges.s3.headers import conditions_from
+from sluiceway.edges.s3.versions import version_headers, version_of
 from sluiceway.errors import AccessDenied, Invalid
+from sluiceway.services.objects.removals import Removed, Wanted
 from sluiceway.services.objects.values import NO_CONDITIONS
+from sluiceway.services.objects.versions import is_version
 
 
 async def delete_object(call: Call) -> Response:
-    """Remove a key; that it was not there is success, too."""
+    """Remove a key or a version; that it was not there is success, too."""
     conditions = NO_CONDITIONS
     if "if-match" in call.request.headers:
         conditions = conditions_from(call.request.headers)
     tools = call.tools
-    await tools.store.commit(tools.objects.contents.delete, call.bucket, call.key, call.actor, conditions)
-    return Response(204)
+    removed = await tools.store.commit(
+        tools.objects.removals.delete, call.bucket, call.key, call.actor, conditions, version_of(call)
+    )
+    return Response(204, version_headers(removed.version, removed.marker))
 
 
 async def delete_objects(call: Call) -> Response:
@@ -35,33 +41,49 @@ async def delete_objects(call: Call) -> Response:
     if not 0 < len(items) <= call.tools.limits.page_max:
         raise Invalid("malformed", "The XML you provided was not well-formed or did not validate")
     errors: list[dict[str, Any]] = []
-    allowed: list[tuple[str, str | None]] = []
+    allowed: list[Wanted] = []
     for item in items:
         refusal = _refusal(call, item)
         if refusal is None:
-            allowed.append((item["Key"], item.get("ETag")))
+            allowed.append(Wanted(item["Key"], item.get("VersionId") or None, item.get("ETag")))
         else:
-            errors.append({"Key": item["Key"], **refusal})
-    removed = await call.tools.store.commit(call.tools.objects.contents.delete_many, call.bucket, allowed, call.actor)
-    deleted = [{"Key": key} for (key, _), done in zip(allowed, removed, strict=True) if done]
-    message = "At least one of the pre-conditions you specified did not hold"
-    errors.extend(
-        {"Key": key, "Code": "PreconditionFailed", "Message": message}
-        for (key, _), done in zip(allowed, removed, strict=True)
-        if not done
-    )
+            errors.append({**_named(item["Key"], item.get("VersionId")), **refusal})
+    deleted: list[dict[str, Any]] = []
+    outcomes = await call.tools.store.commit(call.tools.objects.removals.delete_many, call.bucket, allowed, call.actor)
+    for one, outcome in zip(allowed, outcomes, strict=True):
+        if isinstance(outcome, Removed):
+            deleted.append(_deleted(one, outcome))
+        else:
+            code, _ = code_of(outcome)
+            errors.append({**_named(one.key, one.version), "Code": code, "Message": outcome.message})
     return call.reply({"Deleted": [] if wanted.get("Quiet") else deleted, "Errors": errors})
 
 
+def _named(key: str, version: str | None) -> dict[str, Any]:
+    return {"Key": key, "VersionId": version} if version else {"Key": key}
+
+
+def _deleted(one: Wanted, removed: Removed) -> dict[str, Any]:
+    """The entry of what is gone; a marker is named apart, also where it is what was to go."""
+    member = _named(one.key, one.version)
+    if removed.marker:
+        member.update(DeleteMarker=True, DeleteMarkerVersionId=removed.version)
+    return member
+
+
 def _refusal(call: Call, item: dict[str, Any]) -> dict[str, str] | None:
-    if item.get("VersionId") not in (None, "", "null"):
-        return {"Code": "NoSuchVersion", "Message": "The specified version does not exist."}
     if not item.get("Key"):
         raise Invalid("malformed", "The XML you provided was not well-formed or did not validate")
     if len(item["Key"].encode()) > call.tools.limits.key_bytes_max:
         return {"Code": "KeyTooLongError", "Message": "Your key is too long"}
+    version, resource = item.get("VersionId"), f"arn:aws:s3:::{call.bucket}/{item['Key']}"
+    if version and not is_version(version):
+        return {"Code": "NoSuchVersion", "Message": "The specified version does not exist."}
     try:
-        call.allow("s3:DeleteObject", f"arn:aws:s3:::{call.bucket}/{item['Key']}", call.access)
+        if version:
+            call.allow("s3:DeleteObjectVersion", resource, call.access, {"s3:VersionId": [version]})
+        else:
+            call.allow("s3:DeleteObject", resource, call.access)
     except AccessDenied as denied:
         return {"Code": "AccessDenied", "Message": denied.message}
     return None

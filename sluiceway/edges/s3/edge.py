@@ -25,6 +25,7 @@ from sluiceway.edges.s3.call import Call, Tools
 from sluiceway.edges.s3.error import code_of, fields_of
 from sluiceway.edges.s3.router import Route, route
 from sluiceway.edges.s3.sweeper import BlobSweeper
+from sluiceway.edges.s3.versions import marker_headers
 from sluiceway.edges.sigv4 import SignatureVerifier
 from sluiceway.errors import AccessDenied, DomainError, NotFound
 from sluiceway.services.objects import Objects
@@ -41,16 +42,6 @@ _LIST_CONDITIONS: Final = (
 )
 #: Errors after which the rest of a body would still come: the connection is of no more use.
 _CLOSING: Final = frozenset({"RequestTimeout", "EntityTooLarge"})
-
-
-def _check_version(call: Call) -> None:
-    """Objects have one version, "null"; a request for another must not reach it (least of all a deletion).
-
-    Raises ``NotFound("version")`` (S3 User Guide, "Working with objects in a versioning-suspended bucket").
-    """
-    version = call.query.get("versionId", "")
-    if version not in ("", "null"):
-        raise NotFound("version", "The specified version does not exist.", Key=call.key, VersionId=version[:100])
 
 
 class S3Edge:
@@ -92,7 +83,6 @@ class S3Edge:
             actor = self._actor(request, verified.principal)
             call = Call(request, found.name, address, query, verified, actor, self._tools)
             await self._admit(call, found)
-            _check_version(call)
             response = await found.handler(call)
         except ClientGone:
             raise
@@ -118,10 +108,14 @@ class S3Edge:
             resource = f"{resource}/{call.key}"
         if not found.action:
             return
+        action = found.action
         conditions: dict[str, list[str]] = {}
-        if found.action == "s3:ListBucket":
+        if action in ("s3:ListBucket", "s3:ListBucketVersions"):
             conditions = {key: [call.query[name]] for name, key in _LIST_CONDITIONS if name in call.query}
-        call.allow(found.action, resource, call.access, conditions)
+        if call.key and "versionId" in call.query:
+            action = found.versioned()
+            conditions["s3:VersionId"] = [call.query["versionId"]]
+        call.allow(action, resource, call.access, conditions)
 
     def _check_owner(self, request: Request) -> None:
         account = self._tools.objects.scope.account
@@ -161,7 +155,9 @@ class S3Edge:
         if status == 503:
             log.warning("s3 %s: %s", operation, error.message)
         fields = {**fields_of(error), "Resource": address.raw_path.decode("latin-1")[:2048]}
-        return self._error(request, operation, code, error.message, status, fields)
+        response = self._error(request, operation, code, error.message, status, fields)
+        response.headers.extend(marker_headers(operation, error))
+        return response
 
     def _error(
         self,

@@ -10,6 +10,7 @@ from sluiceway.core.store import View
 from sluiceway.edges.http import Response
 from sluiceway.edges.s3.call import Call, Tools
 from sluiceway.edges.s3.headers import OVERRIDES, checksum_headers, conditions_from, http_date, object_headers
+from sluiceway.edges.s3.versions import shown_version, version_headers, version_of
 from sluiceway.errors import AccessDenied, Invalid, NotFound, PreconditionFailed, Unavailable
 from sluiceway.services.objects.conditions import NotModified
 from sluiceway.services.objects.contents import Found
@@ -36,7 +37,7 @@ async def get_object(call: Call) -> Response:
         try:
             found = await _look_up(call, conditions)
         except NotModified as error:
-            return _not_modified(error)
+            return _not_modified(call, error)
         stored = found.stored
         span = _span(call, stored)
         headers = _headers(call, stored, span)
@@ -55,7 +56,7 @@ async def head_object(call: Call) -> Response:
     try:
         stored = await call.tools.store.view(_head, call, conditions_from(call.request.headers))
     except NotModified as error:
-        return _not_modified(error)
+        return _not_modified(call, error)
     span = _span(call, stored)
     return Response(206 if span.partial else 200, _headers(call, stored, span))
 
@@ -66,24 +67,25 @@ async def _look_up(call: Call, conditions: Conditions) -> Found:
 
 def _find(view: View, call: Call, conditions: Conditions) -> Found:
     try:
-        return call.tools.objects.contents.find(view, call.bucket, call.key, conditions)
+        return call.tools.objects.contents.find(view, call.bucket, call.key, conditions, version_of(call))
     except NotFound as error:
         raise _hidden(call, error) from None
 
 
 def _head(view: View, call: Call, conditions: Conditions) -> StoredObject:
     try:
-        return call.tools.objects.contents.head(view, call.bucket, call.key, conditions)
+        return call.tools.objects.contents.head(view, call.bucket, call.key, conditions, version_of(call))
     except NotFound as error:
         raise _hidden(call, error) from None
 
 
 def _hidden(call: Call, error: NotFound) -> NotFound | AccessDenied:
     """Who may not list the bucket is not told which keys it lacks (S3 API reference, GetObject)."""
-    if error.kind != "key":
+    if error.kind not in ("key", "version"):
         return error
+    action = "s3:ListBucket" if error.kind == "key" else "s3:ListBucketVersions"
     try:
-        call.allow("s3:ListBucket", f"arn:aws:s3:::{call.bucket}", call.access)
+        call.allow(action, f"arn:aws:s3:::{call.bucket}", call.access)
     except AccessDenied as denied:
         return denied
     return error
@@ -142,6 +144,7 @@ def _bad_range(header: str, size: int) -> Invalid:
 
 def _headers(call: Call, stored: StoredObject, span: Span) -> list[tuple[str, str]]:
     headers = object_headers(stored)
+    headers.extend(version_headers(shown_version(call, stored)))
     headers.append(("content-length", str(span.length)))
     if span.partial:
         last = span.start + span.length - 1
@@ -168,11 +171,12 @@ def _overridden(call: Call, headers: list[tuple[str, str]]) -> list[tuple[str, s
     return [(name, value) for name, value in headers if name not in asked] + list(asked.items())
 
 
-def _not_modified(error: NotModified) -> Response:
+def _not_modified(call: Call, error: NotModified) -> Response:
     stored = error.detail["stored"]
     if not isinstance(stored, StoredObject):
         raise PreconditionFailed("condition", error.message)
     headers = [("etag", f'"{stored.etag}"'), ("last-modified", http_date(stored.modified_ms))]
+    headers.extend(version_headers(shown_version(call, stored)))
     if "cache-control" in stored.attributes.headers:
         headers.append(("cache-control", stored.attributes.headers["cache-control"]))
     return Response(304, headers)

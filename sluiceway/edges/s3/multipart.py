@@ -20,10 +20,9 @@ from sluiceway.edges.s3.list import encoder_of, limit_of
 from sluiceway.edges.s3.put import allow_source, checksum_members, copy_source
 from sluiceway.errors import Conflict, Invalid, TooLarge
 from sluiceway.services.objects.checksums import ALGORITHMS, running
-from sluiceway.services.objects.conditions import check_source
 from sluiceway.services.objects.contents import Found
 from sluiceway.services.objects.multipart import Chosen, Part, Upload
-from sluiceway.services.objects.values import Checksum, Content, Piece
+from sluiceway.services.objects.values import Checksum, Content, Piece, Source
 
 _TRIES = 3
 
@@ -82,25 +81,27 @@ async def upload_part_copy(call: Call) -> Response:
     number = _number(call)
     upload = await _upload(call)
     source = copy_source(call.request.headers.get("x-amz-copy-source"))
-    await allow_source(call, source)
+    origin = await allow_source(call, source)
     for _ in range(_TRIES):
         try:
-            part, algorithm = await _copy_part(call, upload, number, source)
+            part, version = await _copy_part(call, upload, number, source)
         except Conflict as error:
             if error.kind not in ("source", "blob"):
                 raise
             continue
         result = {"ETag": f'"{part.etag}"', "LastModified": moment(part.modified_ms)}
         if upload.named:
-            result[f"Checksum{algorithm}"] = part.checksum
-        return call.reply({"CopyPartResult": result})
+            result[f"Checksum{upload.algorithm}"] = part.checksum
+        shown = version if origin and origin.bucket.versioning else None
+        return call.reply({"CopyPartResult": result, "CopySourceVersionId": shown})
     raise Conflict("source", "The source is being changed too often to be copied. Please try again.")
 
 
-async def _copy_part(call: Call, upload: Upload, number: int, source: tuple[str, str]) -> tuple[Part, str]:
+async def _copy_part(call: Call, upload: Upload, number: int, source: Source) -> tuple[Part, str]:
+    """The part, and the version that it is of."""
     tools = call.tools
-    found = await tools.store.view(tools.objects.contents.find, *source)
-    check_source(found.stored, conditions_from(call.request.headers, "x-amz-copy-source-"))
+    conditions = conditions_from(call.request.headers, "x-amz-copy-source-")
+    found = await tools.store.view(tools.objects.contents.find_source, source, conditions)
     start, length = _source_range(call, found)
     if length > tools.limits.put_bytes_max:
         raise TooLarge("object", "The specified copy source is larger than the maximum allowable size.")
@@ -120,7 +121,7 @@ async def _copy_part(call: Call, upload: Upload, number: int, source: tuple[str,
             part = await tools.store.commit(
                 tools.objects.multipart.put_part, call.bucket, call.key, upload.id, number, content
             )
-    return part, upload.algorithm
+    return part, found.stored.version_id
 
 
 def _source_range(call: Call, found: Found) -> tuple[int, int]:
@@ -189,6 +190,7 @@ async def complete(call: Call) -> Response:
             "Bucket": call.bucket,
             "Key": call.key,
             "ETag": f'"{stored.etag}"',
+            "VersionId": stored.version,
             **checksum_members(stored.checksum),
         }
     )

@@ -17,11 +17,14 @@ from sluiceway.edges.s3.headers import (
     conditions_from,
     moment,
 )
-from sluiceway.errors import Conflict, Invalid, NotFound
+from sluiceway.edges.s3.versions import version_headers
+from sluiceway.errors import Conflict, Invalid
+from sluiceway.services.objects.buckets import Access
 from sluiceway.services.objects.checksums import running, text_of
 from sluiceway.services.objects.contents import Found
 from sluiceway.services.objects.names import check_key
-from sluiceway.services.objects.values import Attributes, Checksum, StoredObject
+from sluiceway.services.objects.values import Attributes, Checksum, Source, StoredObject
+from sluiceway.services.objects.versions import bad_version
 
 _SOURCE = "x-amz-copy-source"
 _TRIES = 3
@@ -43,7 +46,9 @@ async def put_object(call: Call) -> Response:
         stored = await tools.store.commit(
             tools.objects.contents.put, call.bucket, call.key, content, attributes, call.actor, conditions
         )
-    return Response(200, [("etag", f'"{stored.etag}"'), *checksum_headers(stored.checksum)])
+    return Response(
+        200, [("etag", f'"{stored.etag}"'), *checksum_headers(stored.checksum), *version_headers(stored.version)]
+    )
 
 
 async def copy_object(call: Call) -> Response:
@@ -53,16 +58,17 @@ async def copy_object(call: Call) -> Response:
     check_key(call.key, call.tools.limits)
     source = copy_source(headers.get(_SOURCE))
     replace = _directive(call, "x-amz-metadata-directive")
-    await allow_source(call, source)
+    origin = await allow_source(call, source)
     for _ in range(_TRIES):
         try:
-            stored = await _copy(call, source, replace)
+            stored, version = await _copy(call, source, replace, bool(origin and origin.bucket.versioning))
         except Conflict as error:
             if error.kind not in ("source", "blob"):
                 raise
             continue
         result = {"ETag": f'"{stored.etag}"', "LastModified": moment(stored.modified_ms)}
-        return call.reply({"CopyObjectResult": {**result, **checksum_members(stored.checksum)}})
+        result |= checksum_members(stored.checksum)
+        return call.reply({"CopyObjectResult": result, "VersionId": stored.version, "CopySourceVersionId": version})
     raise Conflict("source", "The source is being changed too often to be copied. Please try again.")
 
 
@@ -73,18 +79,21 @@ def _directive(call: Call, header: str) -> bool:
     return value == "REPLACE"
 
 
-async def _copy(call: Call, source: tuple[str, str], replace: bool) -> StoredObject:
+async def _copy(call: Call, source: Source, replace: bool, versioned: bool) -> tuple[StoredObject, str | None]:
+    """The copy, and the version that it is one of, where the source's bucket has versions."""
     tools = call.tools
     headers = call.request.headers
     conditions = conditions_from(headers, f"{_SOURCE}-")
-    found = await tools.store.view(tools.objects.contents.check_source, *source, conditions)
-    if source == (call.bucket, call.key) and not replace and "x-amz-storage-class" not in headers:
+    found = await tools.store.view(tools.objects.contents.check_source, source, conditions)
+    # An older version may be put in front again: that is a change, though it is a copy of the key to itself.
+    same = (source.bucket, source.key) == (call.bucket, call.key) and not (versioned and source.version)
+    if same and not replace and "x-amz-storage-class" not in headers:
         raise Invalid(
             "request",
             "This copy request is illegal because it is trying to copy an object to itself without changing the "
             "object's metadata, storage class, website redirect location or encryption attributes.",
         )
-    return await tools.store.commit(
+    stored = await tools.store.commit(
         tools.objects.contents.copy,
         source,
         (call.bucket, call.key),
@@ -94,6 +103,7 @@ async def _copy(call: Call, source: tuple[str, str], replace: bool) -> StoredObj
         conditions_from(headers),
         await _recomputed(call, found),
     )
+    return stored, found.stored.version_id if versioned else None
 
 
 def _copied_attributes(call: Call, source: StoredObject, replace: bool) -> Attributes:
@@ -129,17 +139,22 @@ async def _recomputed(call: Call, found: Found) -> tuple[str, Checksum | None] |
     return md5.hexdigest(), Checksum(name, text_of(checksum.digest()))
 
 
-async def allow_source(call: Call, source: tuple[str, str]) -> None:
-    """Raises ``NotFound("bucket")`` or ``AccessDenied``."""
+async def allow_source(call: Call, source: Source) -> Access | None:
+    """The source's bucket. Raises ``NotFound("bucket")`` or ``AccessDenied``."""
     tools = call.tools
     access = call.access
-    if source[0] != call.bucket:
-        access = await tools.store.view(tools.objects.buckets.access, source[0])
-    call.allow("s3:GetObject", f"arn:aws:s3:::{source[0]}/{source[1]}", access)
+    if source.bucket != call.bucket:
+        access = await tools.store.view(tools.objects.buckets.access, source.bucket)
+    resource = f"arn:aws:s3:::{source.bucket}/{source.key}"
+    if source.version is None:
+        call.allow("s3:GetObject", resource, access)
+    else:
+        call.allow("s3:GetObjectVersion", resource, access, {"s3:VersionId": [source.version]})
+    return access
 
 
-def copy_source(header: str) -> tuple[str, str]:
-    """Bucket and key of x-amz-copy-source. Raises ``Invalid("argument")``."""
+def copy_source(header: str) -> Source:
+    """What x-amz-copy-source names. Raises ``Invalid("argument")``."""
     path, _, parameter = header.partition("?")
     bucket, _, key = unquote(path).removeprefix("/").partition("/")
     if not bucket or not key:
@@ -150,9 +165,11 @@ def copy_source(header: str) -> tuple[str, str]:
             ArgumentValue=header[:200],
         )
     name, _, version = parameter.partition("=")
-    if name == "versionId" and version not in ("", "null"):
-        raise NotFound("version", "The specified version does not exist.", VersionId=version[:100])
-    return bucket, key
+    if name != "versionId":
+        return Source(bucket, key)
+    if not version:
+        raise bad_version(version)
+    return Source(bucket, key, unquote(version))
 
 
 def checksum_members(checksum: Checksum | None) -> dict[str, str]:

@@ -11,21 +11,29 @@ from dataclasses import dataclass
 from typing import Final, Literal
 
 from sluiceway.edges.http import Headers
-from sluiceway.edges.s3 import buckets, delete, get, list, multipart, public, put
+from sluiceway.edges.s3 import buckets, delete, get, list, multipart, public, put, tagging, versions
 from sluiceway.edges.s3.address import Address
 from sluiceway.edges.s3.call import Handler
-from sluiceway.errors import NotFound, NotImplementedYet
+from sluiceway.errors import Invalid, NotFound, NotImplementedYet
 
 Level = Literal["service", "bucket", "object"]
 
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """``name`` is the service model's; ``action`` is what policies call it (empty: the handler decides)."""
+    """``name`` is the service model's; ``action`` is what policies call it (empty: the handler decides), and
+    ``version_action`` where the request names a version (empty: it can't)."""
 
     name: str
     action: str
     handler: Handler
+    version_action: str = ""
+
+    def versioned(self) -> str:
+        """The action where a version is named. Raises ``Invalid("argument")``."""
+        if not self.version_action:
+            raise Invalid("argument", "This operation does not accept a version-id.", ArgumentName="versionId")
+        return self.version_action
 
 
 #: Parameters that choose an operation (S3 API reference, every operation's request syntax).
@@ -84,7 +92,9 @@ ROUTES: Final[Mapping[tuple[Level, str, str], Route]] = {
     ),
     ("bucket", "POST", "delete"): Route("DeleteObjects", "", delete.delete_objects),
     ("bucket", "GET", "location"): Route("GetBucketLocation", "s3:GetBucketLocation", buckets.get_location),
-    ("bucket", "GET", "versioning"): Route("GetBucketVersioning", "s3:GetBucketVersioning", buckets.get_versioning),
+    ("bucket", "GET", "versioning"): Route("GetBucketVersioning", "s3:GetBucketVersioning", versions.get_versioning),
+    ("bucket", "PUT", "versioning"): Route("PutBucketVersioning", "s3:PutBucketVersioning", versions.put_versioning),
+    ("bucket", "GET", "versions"): Route("ListObjectVersions", "s3:ListBucketVersions", versions.list_object_versions),
     ("bucket", "GET", "policy"): Route("GetBucketPolicy", "s3:GetBucketPolicy", buckets.get_policy),
     ("bucket", "PUT", "policy"): Route("PutBucketPolicy", "s3:PutBucketPolicy", buckets.put_policy),
     ("bucket", "DELETE", "policy"): Route("DeleteBucketPolicy", "s3:DeleteBucketPolicy", buckets.delete_policy),
@@ -112,13 +122,17 @@ ROUTES: Final[Mapping[tuple[Level, str, str], Route]] = {
     ),
     ("object", "PUT", ""): Route("PutObject", "s3:PutObject", put.put_object),
     ("object", "PUT", "copy"): Route("CopyObject", "s3:PutObject", put.copy_object),
-    ("object", "GET", ""): Route("GetObject", "s3:GetObject", get.get_object),
-    ("object", "HEAD", ""): Route("HeadObject", "s3:GetObject", get.head_object),
-    ("object", "DELETE", ""): Route("DeleteObject", "s3:DeleteObject", delete.delete_object),
-    ("object", "GET", "tagging"): Route("GetObjectTagging", "s3:GetObjectTagging", buckets.get_object_tagging),
-    ("object", "PUT", "tagging"): Route("PutObjectTagging", "s3:PutObjectTagging", buckets.put_object_tagging),
+    ("object", "GET", ""): Route("GetObject", "s3:GetObject", get.get_object, "s3:GetObjectVersion"),
+    ("object", "HEAD", ""): Route("HeadObject", "s3:GetObject", get.head_object, "s3:GetObjectVersion"),
+    ("object", "DELETE", ""): Route("DeleteObject", "s3:DeleteObject", delete.delete_object, "s3:DeleteObjectVersion"),
+    ("object", "GET", "tagging"): Route(
+        "GetObjectTagging", "s3:GetObjectTagging", tagging.get_tagging, "s3:GetObjectVersionTagging"
+    ),
+    ("object", "PUT", "tagging"): Route(
+        "PutObjectTagging", "s3:PutObjectTagging", tagging.put_tagging, "s3:PutObjectVersionTagging"
+    ),
     ("object", "DELETE", "tagging"): Route(
-        "DeleteObjectTagging", "s3:DeleteObjectTagging", buckets.delete_object_tagging
+        "DeleteObjectTagging", "s3:DeleteObjectTagging", tagging.delete_tagging, "s3:DeleteObjectVersionTagging"
     ),
     ("object", "POST", "uploads"): Route("CreateMultipartUpload", "s3:PutObject", multipart.create),
     ("object", "PUT", "uploadId"): Route("UploadPart", "s3:PutObject", multipart.upload_part),

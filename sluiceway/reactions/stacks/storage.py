@@ -29,7 +29,14 @@ class Bucket(Provider):
     """AWS::S3::Bucket"""
 
     accepts = frozenset(
-        {"BucketName", "CorsConfiguration", "NotificationConfiguration", "PublicAccessBlockConfiguration", "Tags"}
+        {
+            "BucketName",
+            "CorsConfiguration",
+            "NotificationConfiguration",
+            "PublicAccessBlockConfiguration",
+            "Tags",
+            "VersioningConfiguration",
+        }
     )
     named_by = "BucketName"
     look = Look("s3", "HeadBucket", "Bucket")
@@ -69,6 +76,10 @@ async def _configure(ctx: Context, name: str, old: Properties, new: Properties) 
             await ctx.call("s3", "PutPublicAccessBlock", Bucket=name, PublicAccessBlockConfiguration=block)
         else:
             await ctx.call("s3", "DeletePublicAccessBlock", Bucket=name)
+    if changed(old, new, "VersioningConfiguration"):
+        # Without one again, a bucket can only be suspended: what has versions keeps them.
+        versioning = new.get("VersioningConfiguration") or {"Status": "Suspended"}
+        await ctx.call("s3", "PutBucketVersioning", Bucket=name, VersioningConfiguration=versioning)
     if changed(old, new, "CorsConfiguration"):
         await _cors(ctx, name, new.get("CorsConfiguration"))
     if changed(old, new, "NotificationConfiguration"):

@@ -14,7 +14,17 @@ from sluiceway.errors import AccessDenied, AlreadyExists, Conflict, Invalid, Not
 from sluiceway.services.objects import garbage, public, records
 from sluiceway.services.objects.names import check_bucket_name, check_tags
 from sluiceway.services.objects.notifications import NotificationPort, Rule, check_rules
-from sluiceway.services.objects.rows import BUCKETS, OBJECTS, PARTS, SETTINGS, UPLOADS, Bucket, bucket_of
+from sluiceway.services.objects.rows import (
+    BUCKETS,
+    OBJECTS,
+    PARTS,
+    SETTINGS,
+    UPLOADS,
+    VERSIONS,
+    Bucket,
+    Versioning,
+    bucket_of,
+)
 from sluiceway.services.objects.values import Actor
 
 #: Parts that a bucket's deletion gives up in one transaction; past it, the client aborts its uploads first.
@@ -71,7 +81,7 @@ class Buckets:
             if not name.startswith(prefix):
                 break
             if name != after or not after:
-                found.append(Bucket(name, row["created_ms"], row["owner"], row["region"], tuple(row["settings"])))
+                found.append(Bucket.from_json(name, row))
             if limit is not None and len(found) >= limit:
                 break
         return found
@@ -79,11 +89,17 @@ class Buckets:
     def delete(self, tx: Tx, name: str) -> None:
         """Remove an empty bucket with its settings and unfinished uploads; its history stays.
 
-        Raises ``NotFound("bucket")``, ``Conflict("bucket")`` while it holds objects.
+        Raises ``NotFound("bucket")``, ``Conflict("bucket")`` while it holds objects, versions or delete markers.
         """
         bucket = bucket_of(tx, name)
         if next(iter(tx.scan(OBJECTS, prefix=(name,), limit=1)), None) is not None:
             raise Conflict("bucket", "The bucket you tried to delete is not empty", BucketName=name)
+        if bucket.versioning and next(iter(tx.scan(VERSIONS, prefix=(name,), limit=1)), None) is not None:
+            raise Conflict(
+                "bucket",
+                "The bucket you tried to delete is not empty. You must delete all versions in the bucket.",
+                BucketName=name,
+            )
         dropped = 0
         for key, _ in list(tx.scan(UPLOADS, prefix=(name,), limit=_PARTS_DROPPED_MAX)):
             for part_key, part in list(tx.scan(PARTS, prefix=(key[2],), limit=_PARTS_DROPPED_MAX)):
@@ -136,6 +152,11 @@ class Buckets:
             tx.delete(SETTINGS, (name, kind))
             left = tuple(other for other in bucket.settings if other != kind)
             tx.put(BUCKETS, (name,), replace(bucket, settings=left).to_json())
+
+    def put_versioning(self, tx: Tx, name: str, status: Versioning) -> None:
+        """Enable or suspend versioning. Raises ``NotFound("bucket")``."""
+        bucket = bucket_of(tx, name)
+        tx.put(BUCKETS, (name,), replace(bucket, versioning=status).to_json())
 
     def put_policy(self, tx: Tx, name: str, text: str) -> None:
         """Keep the policy document as it was sent. Raises ``Invalid("policy")``, ``AccessDenied``."""

@@ -7,7 +7,7 @@ from sluiceway.core.store import Tx, View
 from sluiceway.services.objects import records
 from sluiceway.services.objects.notifications import NotificationPort, matches
 from sluiceway.services.objects.rows import SETTINGS, Bucket
-from sluiceway.services.objects.values import HISTORY, Actor, StoredObject
+from sluiceway.services.objects.values import HISTORY, Actor, Kept
 
 
 class History:
@@ -28,10 +28,17 @@ class History:
         event: str,
         key: str,
         sequence: int,
-        stored: StoredObject | None,
+        stored: Kept | None,
         actor: Actor,
+        version: str | None = None,
     ) -> None:
-        """Append ``event`` ("ObjectCreated:Put") and publish it to every rule that matches."""
+        """Append ``event`` ("ObjectCreated:Put") and publish it to every rule that matches.
+
+        ``stored`` is None where a version goes for good; then ``version`` names it. Buckets that never had versioning
+        name none.
+        """
+        if stored is not None:
+            version = stored.version_id
         record = records.record(
             name=event,
             time_ms=tx.now_ms,
@@ -42,6 +49,7 @@ class History:
             sequence=sequence,
             stored=stored,
             actor=actor,
+            version=version if bucket.versioning else None,
         )
         tx.append(HISTORY + bucket.name, record)
         if "notification" not in bucket.settings:

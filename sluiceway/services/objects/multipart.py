@@ -16,8 +16,8 @@ from sluiceway.core.clock import new_token
 from sluiceway.core.keys import text_after
 from sluiceway.core.store import Tx, View
 from sluiceway.errors import Invalid, NotFound, TooLarge
-from sluiceway.services.objects import checksums, garbage
-from sluiceway.services.objects.contents import Contents, stored_at
+from sluiceway.services.objects import checksums, garbage, versions
+from sluiceway.services.objects.contents import Contents
 from sluiceway.services.objects.listing import common_prefix
 from sluiceway.services.objects.names import check_key, check_metadata
 from sluiceway.services.objects.rows import PARTS, UPLOADS, bucket_of
@@ -184,7 +184,7 @@ class Multipart:
         ``NotFound("upload")``, ``Invalid("part"|"part_order"|"part_size"|"checksum"|"request")``.
         """
         bucket = bucket_of(tx, bucket_name)
-        done = stored_at(tx, bucket_name, key)
+        done = versions.current_at(tx, bucket_name, key)
         if done is not None and done.upload == upload_id:
             return done
         upload = self.get(tx, bucket_name, key, upload_id)

@@ -4,10 +4,15 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 from functools import lru_cache
-from typing import Any
+from typing import Any, Final
 from urllib.parse import quote_plus
 
-from sluiceway.services.objects.values import Actor, StoredObject
+from sluiceway.services.objects.values import Actor, Kept, StoredObject
+
+#: Events whose records have members of their own, and the version of the format that says so.
+_LATER: Final = ("ObjectTagging:", "LifecycleExpiration:")
+#: What a delete marker has for an ETag: that of nothing.
+_NO_BYTES: Final = "d41d8cd98f00b204e9800998ecf8427e"
 
 
 @lru_cache(maxsize=64)  # the changes of one commit have the same time
@@ -26,20 +31,25 @@ def record(
     owner: str,
     key: str,
     sequence: int,
-    stored: StoredObject | None,
+    stored: Kept | None,
     actor: Actor,
+    version: str | None = None,
 ) -> dict[str, Any]:
-    """One record. ``name`` is without "s3:"; ``stored`` is None for a removal.
+    """One record. ``name`` is without "s3:"; ``stored`` is None for a removal, ``version`` without versioning.
 
     ``sequencer`` is the change's place in the bucket's history: events of one key compare by it.
     """
     thing: dict[str, Any] = {"key": quote_plus(key, safe="/")}
-    if stored is not None:
+    if isinstance(stored, StoredObject):
         thing["size"] = stored.size
         thing["eTag"] = stored.etag
+    elif stored is not None:
+        thing["eTag"] = _NO_BYTES
+    if version is not None:
+        thing["versionId"] = version
     thing["sequencer"] = f"{sequence:018X}"
     return {
-        "eventVersion": "2.1",
+        "eventVersion": "2.3" if name.startswith(_LATER) else "2.1",
         "eventSource": "aws:s3",
         "awsRegion": region,
         "eventTime": timestamp(time_ms),

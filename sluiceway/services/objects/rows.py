@@ -1,17 +1,20 @@
 """The tables of the object service, and the bucket's row, which most functions begin with.
 
 ``buckets`` (name); ``bucket_settings`` (bucket, kind): policy, cors, notification, tagging;
-``objects`` (bucket, key): the current version of each key, in the order of listings;
+``objects`` (bucket, key): the current version of each key that has one, in the order of listings;
+``object_versions`` (bucket, key, -sequence): versions that are not current, and all delete markers, newest first;
+``object_nulls`` (bucket, key): the sequence of the key's null version where that is in ``object_versions``;
 ``object_bodies`` (bucket, sequence): inline bytes, or the pieces of an object made of many blobs;
 ``uploads`` (bucket, key, upload id); ``upload_parts`` (upload id, number).
 
-Versions that are not current will have a table of their own, so that listings never walk over them.
+A listing of keys so walks over neither old versions nor markers, and a bucket that never had versioning has no row
+in the second and third of these tables.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 from sluiceway.core.store import View
 from sluiceway.errors import NotFound
@@ -19,9 +22,14 @@ from sluiceway.errors import NotFound
 BUCKETS: Final = "buckets"
 SETTINGS: Final = "bucket_settings"
 OBJECTS: Final = "objects"
+VERSIONS: Final = "object_versions"
+NULLS: Final = "object_nulls"
 BODIES: Final = "object_bodies"
 UPLOADS: Final = "uploads"
 PARTS: Final = "upload_parts"
+
+#: Empty for a bucket that never had it, which it can't become again.
+Versioning = Literal["", "Enabled", "Suspended"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +41,7 @@ class Bucket:
     owner: str
     region: str
     settings: tuple[str, ...] = ()
+    versioning: Versioning = ""
 
     @property
     def arn(self) -> str:
@@ -41,12 +50,21 @@ class Bucket:
 
     def to_json(self) -> dict[str, Any]:
         """Its row."""
-        return {
+        row: dict[str, Any] = {
             "created_ms": self.created_ms,
             "owner": self.owner,
             "region": self.region,
             "settings": list(self.settings),
         }
+        if self.versioning:
+            row["versioning"] = self.versioning
+        return row
+
+    @classmethod
+    def from_json(cls, name: str, row: dict[str, Any]) -> Bucket:
+        """The bucket that ``to_json`` wrote."""
+        settings = tuple(row["settings"])
+        return cls(name, row["created_ms"], row["owner"], row["region"], settings, row.get("versioning", ""))
 
 
 def bucket_of(view: View, name: str) -> Bucket:
@@ -54,4 +72,4 @@ def bucket_of(view: View, name: str) -> Bucket:
     row = view.get(BUCKETS, (name,))
     if row is None:
         raise NotFound("bucket", "The specified bucket does not exist", BucketName=name)
-    return Bucket(name, row["created_ms"], row["owner"], row["region"], tuple(row["settings"]))
+    return Bucket.from_json(name, row)

@@ -9,11 +9,12 @@ from sluiceway.services.objects.contents import Contents
 from sluiceway.services.objects.history import History
 from sluiceway.services.objects.multipart import Multipart
 from sluiceway.services.objects.notifications import NotificationPort
+from sluiceway.services.objects.removals import Removals
 
 
 class Objects:
     """All methods of its members are synchronous functions ``(tx or view, ...)`` for ``Store.commit`` and
-    ``Store.view``. Listings are in ``listing``, references to blobs in ``garbage``."""
+    ``Store.view``. Listings are in ``listing`` and ``version_listing``, references to blobs in ``garbage``."""
 
     def __init__(self, scope: Scope, limits: ObjectSettings, deliver: NotificationPort) -> None:
         history = History(scope, deliver)
@@ -21,4 +22,5 @@ class Objects:
         self.limits = limits
         self.buckets = Buckets(scope, limits, deliver)
         self.contents = Contents(limits, history)
+        self.removals = Removals(limits, history)
         self.multipart = Multipart(limits, self.contents)

@@ -7,9 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 ChecksumType = Literal["FULL_OBJECT", "COMPOSITE"]
+
+#: The id of the version that a key has from a time without versioning, or while it is suspended.
+NULL_VERSION: Final = "null"
 
 #: Log of everything that happened to a bucket's objects.
 HISTORY = "bucket/"
@@ -87,8 +90,48 @@ NO_CONDITIONS = Conditions()
 
 
 @dataclass(frozen=True, slots=True)
+class Source:
+    """What is copied; ``version`` is None for the current one."""
+
+    bucket: str
+    key: str
+    version: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Marker:
+    """A delete marker: the version that says that the key was deleted. The members are as an object's."""
+
+    modified_ms: int
+    sequence: int
+    owner: str
+    version: str | None = None
+
+    @property
+    def version_id(self) -> str:
+        """The id that clients see."""
+        return self.version or NULL_VERSION
+
+    def to_json(self) -> dict[str, Any]:
+        """The row."""
+        row: dict[str, Any] = {"marker": True, "modified_ms": self.modified_ms, "sequence": self.sequence}
+        row["owner"] = self.owner
+        if self.version is not None:
+            row["version"] = self.version
+        return row
+
+    @classmethod
+    def from_json(cls, row: dict[str, Any]) -> Marker:
+        """The marker that ``to_json`` wrote."""
+        return cls(row["modified_ms"], row["sequence"], row["owner"], row.get("version"))
+
+
+@dataclass(frozen=True, slots=True)
 class StoredObject:
-    """One object's row. ``sequence`` is its place in the bucket's history and names its body's row."""
+    """One version's row. ``sequence`` is its place in the bucket's history and names its body's row.
+
+    ``version`` is None for the null version, so that buckets without versioning have nothing to keep of it.
+    """
 
     size: int
     etag: str
@@ -101,6 +144,12 @@ class StoredObject:
     blob: str | None
     part_sizes: tuple[int, ...] = ()
     upload: str | None = None
+    version: str | None = None
+
+    @property
+    def version_id(self) -> str:
+        """The id that clients see."""
+        return self.version or NULL_VERSION
 
     def to_json(self) -> dict[str, Any]:
         """The row; what is empty is left out, as most objects have little but a size."""
@@ -121,6 +170,7 @@ class StoredObject:
             "inline": self.inline,
             "blob": self.blob,
             "upload": self.upload,
+            "version": self.version,
         }
         row.update((name, value) for name, value in optional.items() if value)
         if self.part_sizes:
@@ -152,7 +202,17 @@ class StoredObject:
             blob=row.get("blob"),
             part_sizes=tuple(size for size, count in parts for _ in range(count)) if parts else (),
             upload=row.get("upload"),
+            version=row.get("version"),
         )
+
+
+#: What a key can hold: a version with bytes, or one that says that it was deleted.
+Kept = StoredObject | Marker
+
+
+def kept_of(row: dict[str, Any]) -> Kept:
+    """The version that a row holds."""
+    return Marker.from_json(row) if row.get("marker") else StoredObject.from_json(row)
 
 
 def _runs(sizes: tuple[int, ...]) -> list[list[int]]:
