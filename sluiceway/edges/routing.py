@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Final
 
 from sluiceway.edges.http import Handler, Request, Response
@@ -106,6 +107,8 @@ def choose(request: Request) -> str:
 
 def _by_path(request: Request) -> str | None:
     path = request.raw_path
+    if not path.startswith((b"/_", b"/@", b"/%")):
+        return None
     if path.startswith(b"/_api/"):
         return "api"
     if path.startswith(b"/_ws/") or path.startswith((b"/@connections/", b"/%40connections/")):
@@ -116,15 +119,19 @@ def _by_path(request: Request) -> str | None:
 
 
 def _by_host(request: Request) -> str | None:
-    host = request.host
+    service = _service_of(request.host)
+    if service == "api" and (b"/@connections/" in request.raw_path or b"/%40connections/" in request.raw_path):
+        return "apigatewaymanagementapi"
+    return service
+
+
+@lru_cache(maxsize=256)  # clients use a few names
+def _service_of(host: str) -> str | None:
     if _API_HOST.match(host):
-        connections = b"/@connections/" in request.raw_path or b"/%40connections/" in request.raw_path
-        return "apigatewaymanagementapi" if connections else "api"
+        return "api"
     if _SEARCH_HOST.search(host):
         return "elasticsearch"
-    if _S3_HOST.search(host):
-        return "s3"
-    return None
+    return "s3" if _S3_HOST.search(host) else None
 
 
 def _by_target(request: Request) -> str | None:
@@ -137,7 +144,7 @@ def _by_scope(request: Request) -> str | None:
     if header:
         scope = header[1]
     else:
-        query = _QUERY_SCOPE.search(request.raw_query)
+        query = _QUERY_SCOPE.search(request.raw_query) if request.raw_query else None
         if query is None:
             return None
         scope = query[1].decode("latin-1")
