@@ -160,6 +160,8 @@ def _headers(call: Call, stored: StoredObject, span: Span) -> list[tuple[str, st
 
 def _overridden(call: Call, headers: list[tuple[str, str]]) -> list[tuple[str, str]]:
     """``response-*`` parameters; only signed requests may use them (S3 API reference, GetObject)."""
+    if not call.query:
+        return headers
     asked = {name: call.query[f"response-{name}"] for name in OVERRIDES if f"response-{name}" in call.query}
     if not asked:
         return headers

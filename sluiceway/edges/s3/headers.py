@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from email.errors import HeaderParseError
 from email.header import decode_header, make_header
 from email.utils import format_datetime, parsedate_to_datetime
+from functools import lru_cache
 from typing import Final
 from urllib.parse import parse_qsl
 
@@ -53,6 +54,10 @@ _REFUSED: Final = (
     "x-amz-grant-write-acp",
 )
 _META: Final = "x-amz-meta-"
+#: Headers of every request that say nothing about the object: passed over at a glance.
+_UNKEPT: Final = frozenset(
+    {"host", "authorization", "x-amz-date", "x-amz-content-sha256", "content-length", "user-agent"}
+)
 _ENCODED_WORD = re.compile(r"=\?[\w-]{1,40}\?[bBqQ]\?[^?\s]*\?=")
 
 
@@ -61,6 +66,8 @@ def attributes_of(headers: Headers, limits: ObjectSettings) -> Attributes:
     kept: dict[str, str] = {}
     metadata: dict[str, str] = {}
     for name, value in headers.items:
+        if name in _UNKEPT:
+            continue
         if name.startswith(_META):
             short = name[len(_META) :]
             text = metadata_text(value)
@@ -145,7 +152,7 @@ def metadata_header(text: str) -> str:
 
 def conditions_from(headers: Headers, prefix: str = "") -> Conditions:
     """Preconditions; those of a copy's source have the ``prefix`` "x-amz-copy-source-"."""
-    if not any(f"{prefix}{name}" in headers for name in _CONDITIONS):
+    if not headers.has_any(_SOURCE_CONDITIONS if prefix else _CONDITIONS):
         return NO_CONDITIONS
     return Conditions(
         headers.get(f"{prefix}if-match") or None,
@@ -155,7 +162,8 @@ def conditions_from(headers: Headers, prefix: str = "") -> Conditions:
     )
 
 
-_CONDITIONS: Final = ("if-match", "if-none-match", "if-modified-since", "if-unmodified-since")
+_CONDITIONS: Final = frozenset({"if-match", "if-none-match", "if-modified-since", "if-unmodified-since"})
+_SOURCE_CONDITIONS: Final = frozenset(f"x-amz-copy-source-{name}" for name in _CONDITIONS)
 
 
 def seconds_of(date: str) -> int | None:
@@ -171,7 +179,12 @@ def seconds_of(date: str) -> int | None:
 
 def http_date(time_ms: int) -> str:
     """RFC 9110's date."""
-    return format_datetime(datetime.fromtimestamp(time_ms // 1000, UTC), usegmt=True)
+    return _http_date(time_ms // 1000)
+
+
+@lru_cache(maxsize=4096)  # what is read often is read with its date
+def _http_date(time_s: int) -> str:
+    return format_datetime(datetime.fromtimestamp(time_s, UTC), usegmt=True)
 
 
 def moment(time_ms: int) -> datetime:
