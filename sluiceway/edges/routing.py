@@ -68,7 +68,7 @@ _QUERY_SCOPE = re.compile(rb"X-Amz-Credential=[^&]*?(?:%2F|/)\d{8}(?:%2F|/)[^&/%
 _AWS_HOST = re.compile(r"(?:^|\.)([a-z0-9-]+)\.[a-z0-9-]+\.amazonaws\.com(?::\d+)?$")
 _API_HOST = re.compile(r"^[a-z0-9]+\.execute-api\.")
 _S3_HOST = re.compile(
-    r"(?:^|\.)s3(?:-[a-z0-9-]+)?(?:\.dualstack)?(?:\.[a-z0-9-]+)?\.(?:amazonaws\.com|localhost)(?::\d+)?$"
+    r"(?:^|\.)s3(?:-[a-z0-9-]+)?(?:\.dualstack)?(?:\.(?!s3[.-])[a-z0-9-]+)?\.(?:amazonaws\.com|localhost)(?::\d+)?$"
 )
 _SEARCH_HOST = re.compile(r"\.es\.(?:localhost|amazonaws\.com)(?::\d+)?$")
 

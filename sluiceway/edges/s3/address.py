@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from sluiceway.edges.http import Request, decode
 
 #: S3's own hosts: regional, dual-stack, FIPS, accelerated and legacy ones ("s3-eu-west-1"), and the local ones.
-_S3 = r"s3(?:-[a-z0-9-]+)?(?:\.dualstack)?(?:\.[a-z0-9-]+)?\.(?:amazonaws\.com|localhost)(?::\d+)?\Z"
+_S3 = r"s3(?:-[a-z0-9-]+)?(?:\.dualstack)?(?:\.(?!s3[.-])[a-z0-9-]+)?\.(?:amazonaws\.com|localhost)(?::\d+)?\Z"
 _PLAIN = re.compile(_S3)
 #: The bucket is the shortest one that fits: "b.s3.localhost" is the bucket "b", not "b.s3" on localhost.
 _VIRTUAL = (
@@ -34,7 +34,7 @@ def address_of(request: Request) -> Address:
     """Raises ``Invalid("uri")`` if the path is not UTF-8."""
     raw = request.raw_path
     host = request.headers.get("host").lower()
-    if "." in host and not host[0].isdigit():
+    if "." in host and ("localhost" in host or "amazonaws.com" in host):
         bucket = None if _PLAIN.match(host) else bucket_in(host)
         if bucket:
             raw = b"/" + bucket.encode() + raw

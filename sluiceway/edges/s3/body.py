@@ -102,6 +102,7 @@ async def receive(call: Call, promise: Promise | None, algorithm: str, *, inline
             ProposedSize=str(size),
             MaxSizeAllowed=str(limits.put_bytes_max),
         )
+    content_md5(call.request.headers)  # whose form can be refused before the body
     sums = sums_of(algorithm, len(call.verified.payload_sha256) == 64, promise)
     chunks = call.request.body.chunks() if decoder is None else _decoded(call, decoder, size)
     if not inline or size > limits.inline_bytes_max:
@@ -116,6 +117,7 @@ async def receive(call: Call, promise: Promise | None, algorithm: str, *, inline
 
 async def receive_file(call: Call, promise: Promise | None, algorithm: str, chunks: AsyncIterator[bytes]) -> Content:
     """Take ``chunks``, a file whose size is known at its end only (a part of a form), as an object's content."""
+    content_md5(call.request.headers)
     sums = sums_of(algorithm, promise=promise)
     held: list[bytes] = []
     size = 0
