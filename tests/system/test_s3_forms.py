@@ -11,6 +11,7 @@ import socket
 import time
 import urllib.parse
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -626,3 +627,63 @@ def test_answers_to_pages_of_other_sites(site: Site) -> None:
             assert "access-control-allow-origin" not in answer.headers
     finally:
         site.s3.delete_bucket_cors(Bucket=BUCKET)
+
+
+# -- beside others, and in time
+
+
+def test_forms_at_once(site: Site) -> None:
+    """Each is stored whole or refused whole, whatever comes beside it, also under the same key."""
+    sizes = [10, 70_000, 300_000]
+
+    def upload(number: int) -> int:
+        data = bytes([number]) * sizes[number % 3]
+        fields = {"key": f"at-once/{number % 4}", "x-amz-meta-number": str(number)}
+        if number % 5 == 0:
+            fields["x-amz-checksum-sha256"] = base64.b64encode(bytes(32)).decode()
+        return site.send(fields, data).status
+
+    before = site.files()
+    with ThreadPoolExecutor(8) as pool:
+        statuses = list(pool.map(upload, range(1, 41)))
+    assert statuses == [400 if number % 5 == 0 else 204 for number in range(1, 41)]
+    kept = 0
+    for name in range(4):
+        stored = site.s3.get_object(Bucket=BUCKET, Key=f"at-once/{name}")
+        number = int(stored["Metadata"]["number"])
+        assert number % 4 == name and stored["Body"].read() == bytes([number]) * sizes[number % 3]
+        kept += sizes[number % 3] > 64 * KIB
+    eventually(lambda: len(site.files() - before) == kept, 10)
+
+
+def test_a_bucket_with_versions_names_the_new_one(site: Site) -> None:
+    bucket = "versioned-forms"
+    site.s3.create_bucket(Bucket=bucket)
+    site.s3.put_bucket_versioning(Bucket=bucket, VersioningConfiguration={"Status": "Enabled"})
+    found = []
+    for data in (b"one", b"two"):
+        made = forms.signed(site.server.key, bucket, {"key": "k"})
+        answer = site.post(forms.body(made.items(), data), path=f"/{bucket}")
+        assert answer.status == 204
+        found.append(answer.headers["x-amz-version-id"])
+    assert [
+        site.s3.get_object(Bucket=bucket, Key="k", VersionId=version)["Body"].read() for version in found
+    ] == [b"one", b"two"]  # fmt: skip
+
+
+def test_fields_that_never_end_are_given_up(own_server: ServerProcess) -> None:
+    own_server._environment["SLUICEWAY_OBJECTS__FORM_S"] = "1"
+    own_server.start()
+    own_server.client("s3").create_bucket(Bucket=BUCKET)
+    head = f"POST /{BUCKET} HTTP/1.1\r\nhost: x\r\ncontent-type: {forms.content_type()}\r\ncontent-length: 9999\r\n\r\n"
+    with socket.create_connection(("127.0.0.1", own_server.port), timeout=10) as connection:
+        connection.sendall(head.encode() + forms.part("key", "k"))
+        answer = b""
+        while b"</Error>" not in answer:
+            connection.sendall(b"x")
+            connection.settimeout(0.2)
+            try:
+                answer += connection.recv(65536)
+            except TimeoutError:
+                continue
+        assert b"RequestTimeout" in answer
