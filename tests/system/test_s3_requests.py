@@ -99,6 +99,15 @@ def test_boto3_with_the_bucket_in_the_host(
     assert client.list_buckets()["Buckets"]
 
 
+def test_keys_may_look_like_the_servers_own_paths(server: ServerProcess, s3: Any, everywhere: None) -> None:
+    client = virtual(server, "s3.localhost")
+    for key in ("_sluiceway/health", "_es", "_api/x/y", "@connections/z"):
+        client.put_object(Bucket="plain", Key=key, Body=key.encode())
+        assert client.get_object(Bucket="plain", Key=key)["Body"].read() == key.encode()
+        assert s3.get_object(Bucket="plain", Key=key)["Body"].read() == key.encode()
+    assert ask(server, "GET", f"http://s3.localhost:{server.port}/_sluiceway/health")[0] == 200
+
+
 @pytest.mark.parametrize("host", ["s3.localhost", "localhost", "s3.amazonaws.com"])
 def test_presigned_urls_with_the_bucket_in_the_host(server: ServerProcess, s3: Any, host: str) -> None:
     client = virtual(server, host)
@@ -180,6 +189,14 @@ def test_a_wrong_signature_is_told_what_was_signed(server: ServerProcess, s3: An
     url = s3.generate_presigned_url("get_object", {"Bucket": "plain", "Key": "k"})
     status, _, body = ask(server, "GET", url.replace("/k?", "/other?"))
     assert status == 403 and elements(body)["CanonicalRequest"].startswith("GET\n/plain/other\nX-Amz-Algorithm=")
+
+
+def test_an_unknown_key_is_named(server: ServerProcess, s3: Any) -> None:
+    headers = signed(Plain("GET", "/plain/k", headers={"x-amz-content-sha256": "UNSIGNED-PAYLOAD"}), server.port,
+                     ("AKIA<nobody>", "secret"), "s3").headers  # fmt: skip
+    status, _, body = ask(server, "GET", f"{server.url}/plain/k", **headers)
+    assert status == 403 and b"<Code>InvalidAccessKeyId</Code>" in body
+    assert b"<AWSAccessKeyId>AKIA&lt;nobody&gt;</AWSAccessKeyId>" in body
 
 
 @pytest.mark.parametrize("path", ["/plain/k", "/plain?list-type=2"])

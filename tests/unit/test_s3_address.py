@@ -41,6 +41,16 @@ def test_the_host_names_the_bucket(bucket: str, suffix: str, port: str) -> None:
     assert choose(request(host, "/")) == "s3"
 
 
+def test_a_buckets_host_has_keys_only() -> None:
+    """A key may look like a path of the server's own; a bucket's name may not."""
+    for path in ("/_es", "/_es/x", "/_api/a", "/_ws/a", "/@connections/x", "/%40connections/x"):
+        for host in ("photos.s3.localhost:4566", "my.photos.s3.us-east-1.amazonaws.com"):
+            assert choose(request(host, path)) == "s3"
+            assert address_of(request(host, path)).key
+        for host in ("localhost:4566", "s3.localhost:4566", "127.0.0.1"):
+            assert choose(request(host, path)) != "s3"
+
+
 @pytest.mark.parametrize(
     "host",
     [
