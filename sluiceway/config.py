@@ -89,6 +89,8 @@ class ObjectSettings(BaseModel):
     document_bytes_max: int = Field(
         2 * MiB, description="Bytes of an XML body; a batch delete of 1,000 long keys stays below it."
     )
+    form_bytes_max: int = Field(20 * KiB, description="Bytes of a POST form's fields and boundaries, without the file.")
+    form_s: float = Field(60.0, description="Seconds for a POST form's fields to arrive; 20 KiB take 3 s at 64 kbit/s.")
     sweep_batch: int = Field(100, description="Deleted blobs taken from disk in one go; more only delays a stop.")
 
 

@@ -67,7 +67,9 @@ _SCOPE = re.compile(r"Credential=[^/]*/\d*/[^/]*/([a-z0-9-]+)/")
 _QUERY_SCOPE = re.compile(rb"X-Amz-Credential=[^&]*?(?:%2F|/)\d{8}(?:%2F|/)[^&/%]*(?:%2F|/)([a-z0-9-]+)(?:%2F|/)")
 _AWS_HOST = re.compile(r"(?:^|\.)([a-z0-9-]+)\.[a-z0-9-]+\.amazonaws\.com(?::\d+)?$")
 _API_HOST = re.compile(r"^[a-z0-9]+\.execute-api\.")
-_S3_HOST = re.compile(r"(?:^|\.)s3(?:[.-][a-z0-9-]+)?\.(?:amazonaws\.com|localhost)(?::\d+)?$")
+_S3_HOST = re.compile(
+    r"(?:^|\.)s3(?:-[a-z0-9-]+)?(?:\.dualstack)?(?:\.(?!s3[.-])[a-z0-9-]+)?\.(?:amazonaws\.com|localhost)(?::\d+)?$"
+)
 _SEARCH_HOST = re.compile(r"\.es\.(?:localhost|amazonaws\.com)(?::\d+)?$")
 
 
@@ -82,7 +84,7 @@ class Router:
     async def __call__(self, request: Request) -> Response:
         """Answer ``request`` through the edge that it belongs to."""
         path = request.raw_path
-        if path.startswith(b"/_sluiceway/"):
+        if path.startswith(b"/_sluiceway/") and not _names_bucket(request.host):
             return await self._own_page(request)
         name = choose(request)
         request.scratch["service"] = name
@@ -107,7 +109,7 @@ def choose(request: Request) -> str:
 
 def _by_path(request: Request) -> str | None:
     path = request.raw_path
-    if not path.startswith((b"/_", b"/@", b"/%")):
+    if not path.startswith((b"/_", b"/@", b"/%")) or _names_bucket(request.host):
         return None
     if path.startswith(b"/_api/"):
         return "api"
@@ -132,6 +134,13 @@ def _service_of(host: str) -> str | None:
     if _SEARCH_HOST.search(host):
         return "elasticsearch"
     return "s3" if _S3_HOST.search(host) else None
+
+
+@lru_cache(maxsize=256)
+def _names_bucket(host: str) -> bool:
+    """Whether the host is a bucket's: then the path is a key, which may look like any of our own paths."""
+    match = _S3_HOST.search(host)
+    return match is not None and match.start() > 0
 
 
 def _by_target(request: Request) -> str | None:

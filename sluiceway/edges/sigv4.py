@@ -140,7 +140,7 @@ class SignatureVerifier:
         if claim is None:
             return Verified(ANONYMOUS, request.headers.get("x-amz-content-sha256"))
         terms = claim.terms
-        self._check_scope(terms, service)
+        self._check_scope(claim, service)
         self._check_time(claim)
         _check_signed_headers(request.headers, terms.names)
         secret, principal = self._keyring.find(terms.access_key_id, claim.token)
@@ -152,10 +152,27 @@ class SignatureVerifier:
         text = f"{ALGORITHM}\n{claim.timestamp}\n{credential_scope}\n{digest}"
         expected = hmac.digest(key, text.encode("ascii"), "sha256").hex()
         if not hmac.compare_digest(expected, claim.signature):
-            raise Unauthenticated("signature", _MISMATCH)
+            raise _mismatch(claim, text, canonical)
         if body_sha256_hex is not None and not s3 and not hmac.compare_digest(payload, body_sha256_hex):
             raise Unauthenticated("signature", _MISMATCH)
         return Verified(principal, payload, key, claim.signature, claim.timestamp, credential_scope)
+
+    def verify_text(self, text: str, credential: str, timestamp: str, signature: str, token: str | None) -> Verified:
+        """Who signed ``text``, which is the whole string to sign: the policy of a POST form, as it was sent.
+
+        It holds for as long as a signing key does, seven days from ``timestamp``. Raises as ``verify``.
+        """
+        kind = "malformed_query"
+        terms = _terms_of(credential, "", kind)
+        claim = _claim_of(terms, signature, timestamp, token, self._limits.presigned_s_max, kind)
+        self._check_scope(claim, "s3")
+        self._check_time(claim)
+        secret, principal = self._keyring.find(terms.access_key_id, claim.token)
+        key = self._signing_key(secret, terms)
+        expected = hmac.digest(key, text.encode(), "sha256").hex()
+        if not hmac.compare_digest(expected, claim.signature):
+            raise _mismatch(claim, text)
+        return Verified(principal, UNSIGNED)
 
     def _claim(self, request: Request, s3: bool) -> _Claim | None:
         authorization = request.headers.get("authorization")
@@ -179,24 +196,29 @@ class SignatureVerifier:
             raise _version_2()
         return None
 
-    def _check_scope(self, terms: _Terms, service: str | None) -> None:
-        if terms.region != self._scope.region and _GLOBAL.get(terms.service) != terms.region:
+    def _check_scope(self, claim: _Claim, service: str | None) -> None:
+        terms = claim.terms
+        expected = SIGNING_NAMES.get(service, service) if service else terms.service
+        right_service = terms.service == expected or (expected == "es" and terms.service == "aoss")
+        right_region = terms.region == self._scope.region or _GLOBAL.get(terms.service) == terms.region
+        if right_region and right_service:
+            return
+        kind, where = "scope", "The authorization header is malformed"
+        if service == "s3" and claim.expires_s is not None:
+            kind, where = "malformed_query", "Error parsing the X-Amz-Credential parameter"
+        if not right_region:
             raise Unauthenticated(
-                "scope",
-                f"The authorization header is malformed; the region '{terms.region[:64]}' is wrong; "
-                f"expecting '{self._scope.region}'",
+                kind,
+                f"{where}; the region '{terms.region[:64]}' is wrong; expecting '{self._scope.region}'",
                 Region=self._scope.region,
             )
-        if service is None:
-            return
-        expected = SIGNING_NAMES.get(service, service)
-        if terms.service != expected and not (expected == "es" and terms.service == "aoss"):
-            raise Unauthenticated("scope", f"Credential should be scoped to correct service: '{expected}'.")
+        raise Unauthenticated(kind, f"Credential should be scoped to correct service: '{expected}'.")
 
     def _check_time(self, claim: _Claim) -> None:
         """15 minutes of skew both ways for headers; a presigned query counts from its date to its expiry."""
         if not claim.timestamp.startswith(claim.terms.date):
-            raise Unauthenticated("malformed", "Date in Credential scope does not match the request's date.")
+            kind = "malformed" if claim.expires_s is None else "malformed_query"
+            raise Unauthenticated(kind, "Date in Credential scope does not match the request's date.")
         now_s = self._clock.now_ms() / 1000
         signed_s = _seconds(claim.timestamp)
         if claim.expires_s is None:
@@ -257,7 +279,7 @@ def _other_header(authorization: str) -> tuple[_Terms, str]:
     """An Authorization header in any order: its terms and its signature."""
     algorithm, _, rest = authorization.partition(" ")
     if algorithm != ALGORITHM:
-        raise _other_mechanism(algorithm)
+        raise other_mechanism(algorithm)
     fields: dict[str, str] = {}
     for piece in rest.split(","):
         name, _, value = piece.strip().partition("=")
@@ -279,7 +301,7 @@ def _query_claim(request: Request, expires_s_max: int) -> _Claim:
         fields[name] = value
     algorithm = fields.get("X-Amz-Algorithm", "")
     if algorithm and algorithm != ALGORITHM:
-        raise _other_mechanism(algorithm)
+        raise other_mechanism(algorithm)
     missing = [name for name in _QUERY_NAMES if not fields.get(name)]
     if missing:
         raise _bad_query(
@@ -336,7 +358,8 @@ def _credential(text: str, kind: str) -> list[str]:
     return parts
 
 
-def _other_mechanism(algorithm: str) -> Exception:
+def other_mechanism(algorithm: str) -> Exception:
+    """What to answer to a signature that is not ours; "AWS" is version 2."""
     if algorithm == "AWS":
         return _version_2()
     if algorithm.startswith("AWS4-ECDSA"):
@@ -353,6 +376,22 @@ def _version_2() -> Exception:
         "The authorization mechanism you have provided is not supported. Please use AWS4-HMAC-SHA256 "
         "(Signature Version 4; with boto3: Config(signature_version='s3v4')).",
     )
+
+
+def _mismatch(claim: _Claim, text: str, canonical: str = "") -> Unauthenticated:
+    """With what AWS gives to find the difference by (IAM User Guide, "Troubleshoot signed requests"; the elements
+    are S3's). It is all the client's own: nothing in it comes from the secret."""
+    detail = {
+        "AWSAccessKeyId": claim.terms.access_key_id,
+        "StringToSign": text,
+        "SignatureProvided": claim.signature,
+        "StringToSignBytes": text.encode().hex(" "),
+    }
+    if canonical:
+        raw = canonical.encode("latin-1")
+        detail["CanonicalRequest"] = raw.decode("utf-8", "replace")
+        detail["CanonicalRequestBytes"] = raw.hex(" ")
+    return Unauthenticated("signature", _MISMATCH, **detail)
 
 
 def _bad_query(message: str) -> Unauthenticated:
@@ -410,7 +449,7 @@ def _payload(request: Request, claim: _Claim, s3: bool, body_sha256_hex: str | N
     if given in STREAMING or given == UNSIGNED or _HEX_64_ANY.match(given):
         return given
     if given.startswith("STREAMING-AWS4-ECDSA"):
-        raise _other_mechanism("AWS4-ECDSA")
+        raise other_mechanism("AWS4-ECDSA")
     raise Invalid(
         "argument", "x-amz-content-sha256 must be UNSIGNED-PAYLOAD, a STREAMING- value, or a valid sha256 value."
     )

@@ -10,12 +10,14 @@ from dataclasses import dataclass
 
 from sluiceway.edges.http import Request, decode
 
-_VIRTUAL = re.compile(
-    r"(?P<bucket>[a-z0-9][a-z0-9.-]*)\."
-    r"(?:s3(?:[.-](?:dualstack\.)?[a-z0-9-]+)?\.amazonaws\.com|s3(?:\.[a-z0-9-]+)?\.localhost|localhost)"
-    r"(?::\d+)?\Z"
+#: S3's own hosts: regional, dual-stack, FIPS, accelerated and legacy ones ("s3-eu-west-1"), and the local ones.
+_S3 = r"s3(?:-[a-z0-9-]+)?(?:\.dualstack)?(?:\.(?!s3[.-])[a-z0-9-]+)?\.(?:amazonaws\.com|localhost)(?::\d+)?\Z"
+_PLAIN = re.compile(_S3)
+#: The bucket is the shortest one that fits: "b.s3.localhost" is the bucket "b", not "b.s3" on localhost.
+_VIRTUAL = (
+    re.compile(r"([a-z0-9][a-z0-9.-]*?)\." + _S3),
+    re.compile(r"([a-z0-9][a-z0-9.-]*)\.localhost(?::\d+)?\Z"),
 )
-_PLAIN = re.compile(r"s3(?:[.-](?:dualstack\.)?[a-z0-9-]+)?\.(?:amazonaws\.com|localhost)(?::\d+)?\Z")
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,9 +34,18 @@ def address_of(request: Request) -> Address:
     """Raises ``Invalid("uri")`` if the path is not UTF-8."""
     raw = request.raw_path
     host = request.headers.get("host").lower()
-    if "." in host and not host[0].isdigit():
-        match = None if _PLAIN.match(host) else _VIRTUAL.match(host)
-        if match is not None:
-            raw = b"/" + match["bucket"].encode() + raw
+    if "." in host and ("localhost" in host or "amazonaws.com" in host):
+        bucket = None if _PLAIN.match(host) else bucket_in(host)
+        if bucket:
+            raw = b"/" + bucket.encode() + raw
     head, _, tail = raw[1:].partition(b"/")
     return Address(decode(head), decode(tail) if tail else "", raw)
+
+
+def bucket_in(host: str) -> str | None:
+    """The bucket that a host in lower case names; None if it is not virtual-hosted."""
+    for pattern in _VIRTUAL:
+        match = pattern.match(host)
+        if match is not None:
+            return match[1]
+    return None

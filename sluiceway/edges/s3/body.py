@@ -102,6 +102,7 @@ async def receive(call: Call, promise: Promise | None, algorithm: str, *, inline
             ProposedSize=str(size),
             MaxSizeAllowed=str(limits.put_bytes_max),
         )
+    content_md5(call.request.headers)  # whose form can be refused before the body
     sums = sums_of(algorithm, len(call.verified.payload_sha256) == 64, promise)
     chunks = call.request.body.chunks() if decoder is None else _decoded(call, decoder, size)
     if not inline or size > limits.inline_bytes_max:
@@ -114,10 +115,37 @@ async def receive(call: Call, promise: Promise | None, algorithm: str, *, inline
     return content
 
 
+async def receive_file(call: Call, promise: Promise | None, algorithm: str, chunks: AsyncIterator[bytes]) -> Content:
+    """Take ``chunks``, a file whose size is known at its end only (a part of a form), as an object's content."""
+    content_md5(call.request.headers)
+    sums = sums_of(algorithm, promise=promise)
+    held: list[bytes] = []
+    size = 0
+    async for chunk in chunks:
+        held.append(chunk)
+        size += len(chunk)
+        if size > call.tools.limits.inline_bytes_max:
+            return await _to_blob(call, _chained(held, chunks), None, sums, promise, None)
+    body = b"".join(held)
+    for hasher in sums.all():
+        hasher.update(body)
+    content = sums.content(size, inline=body)
+    _verify(call, sums, content, promise, None)
+    return content
+
+
+async def _chained(first: list[bytes], rest: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    for chunk in first:
+        yield chunk
+    first.clear()
+    async for chunk in rest:
+        yield chunk
+
+
 async def _to_blob(
     call: Call,
     chunks: AsyncIterator[bytes],
-    size: int,
+    size: int | None,
     sums: Sums,
     promise: Promise | None,
     decoder: ChunkDecoder | None,
@@ -126,17 +154,17 @@ async def _to_blob(
     staged = await blobs.stage(sums.all())
     try:
         async for chunk in chunks:
-            if staged.size + len(chunk) > size:
+            if size is not None and staged.size + len(chunk) > size:
                 raise _incomplete()
             await staged.write(chunk)
-        if staged.size != size:
+        if size is not None and staged.size != size:
             raise _incomplete()
         blob = await staged.seal()
     except BaseException:
         await staged.discard()
         raise
     # The hashers run beside the disk and have seen every byte only now.
-    content = sums.content(size, (Piece(blob, 0, size),))
+    content = sums.content(staged.size, (Piece(blob, 0, staged.size),))
     try:
         _verify(call, sums, content, promise, decoder)
     except DomainError:

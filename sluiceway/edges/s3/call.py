@@ -10,13 +10,13 @@ from typing import Any
 from sluiceway.config import ObjectSettings
 from sluiceway.core.blobs import Blobs
 from sluiceway.core.clock import Clock
-from sluiceway.core.identity import Principal
+from sluiceway.core.identity import ANONYMOUS, Principal
 from sluiceway.core.store import Store
 from sluiceway.edges.aws.codecs import ServiceCodec
 from sluiceway.edges.aws.pipeline import Authorize, conditions_of
 from sluiceway.edges.http import Request, Response
 from sluiceway.edges.s3.address import Address
-from sluiceway.edges.sigv4 import Verified
+from sluiceway.edges.sigv4 import SignatureVerifier, Verified
 from sluiceway.services.objects import Objects
 from sluiceway.services.objects.buckets import Access
 from sluiceway.services.objects.values import Actor
@@ -34,6 +34,7 @@ class Tools:
     limits: ObjectSettings
     clock: Clock
     pins: Counter[str]
+    verifier: SignatureVerifier
 
 
 @dataclass(slots=True)
@@ -94,6 +95,11 @@ class Call:
         known = conditions_of(self.request, principal, self.tools.clock.now_ms())
         known.update(conditions or {})
         self.tools.authorize(principal, action, resource, known, policy)
+
+
+def told_name(principal: Principal) -> str:
+    """The caller as event records name it."""
+    return "Anonymous" if principal is ANONYMOUS else f"AWS:{principal.name}"
 
 
 Handler = Callable[[Call], Awaitable[Response]]

@@ -13,7 +13,7 @@ from typing import Final
 from sluiceway.config import ObjectSettings
 from sluiceway.core.blobs import Blobs
 from sluiceway.core.clock import Clock, new_token
-from sluiceway.core.identity import ANONYMOUS, Principal
+from sluiceway.core.identity import Principal
 from sluiceway.core.store import Store
 from sluiceway.core.wakeups import Wakeups
 from sluiceway.edges.aws.codecs import Codecs
@@ -21,7 +21,7 @@ from sluiceway.edges.aws.pipeline import Authorize
 from sluiceway.edges.http import ClientGone, Request, Response
 from sluiceway.edges.s3 import cors
 from sluiceway.edges.s3.address import Address, address_of
-from sluiceway.edges.s3.call import Call, Tools
+from sluiceway.edges.s3.call import Call, Tools, told_name
 from sluiceway.edges.s3.error import code_of, fields_of
 from sluiceway.edges.s3.router import Route, route
 from sluiceway.edges.s3.sweeper import BlobSweeper
@@ -61,7 +61,7 @@ class S3Edge:
         self._verifier = verifier
         self._host_id = new_token(24)
         codec = codecs.codec_for("s3")
-        self._tools = Tools(store, blobs, objects, codec, authorize, limits, clock, Counter())
+        self._tools = Tools(store, blobs, objects, codec, authorize, limits, clock, Counter(), verifier)
 
     def sweeper(self, wakeups: Wakeups) -> BlobSweeper:
         """It shares this edge's knowledge of which blobs are being read."""
@@ -124,16 +124,17 @@ class S3Edge:
                 raise AccessDenied("owner", "Access Denied")
 
     def _actor(self, request: Request, principal: Principal) -> Actor:
-        name = "Anonymous" if principal is ANONYMOUS else f"AWS:{principal.name}"
-        return Actor(name, principal.canonical_id, request.client, request.request_id, self._host_id)
+        return Actor(told_name(principal), principal.canonical_id, request.client, request.request_id, self._host_id)
 
     async def _preflight(self, request: Request, address: Address) -> Response:
         rules = None
         try:
             if address.bucket:
                 access = await self._tools.store.view(self._tools.objects.buckets.access, address.bucket)
-                rules = access.cors
+                rules = access.cors or []
             return cors.preflight(request.headers, rules, "OBJECT" if address.key else "BUCKET")
+        except NotFound:
+            return self._failed(request, address, None, cors.no_bucket(request.headers))
         except DomainError as error:
             return self._failed(request, address, None, error)
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Awaitable, Callable
 from urllib.parse import unquote
 
 from sluiceway.edges.http import Response
 from sluiceway.edges.s3 import body
 from sluiceway.edges.s3.call import Call
-from sluiceway.edges.s3.checksums import algorithm_or_default, promise_of
+from sluiceway.edges.s3.checksums import Promise, algorithm_or_default, promise_of
 from sluiceway.edges.s3.get import open_pieces
 from sluiceway.edges.s3.headers import (
     attributes_of,
@@ -23,32 +24,41 @@ from sluiceway.services.objects.buckets import Access
 from sluiceway.services.objects.checksums import running, text_of
 from sluiceway.services.objects.contents import Found
 from sluiceway.services.objects.names import check_key
-from sluiceway.services.objects.values import Attributes, Checksum, Source, StoredObject
+from sluiceway.services.objects.values import Attributes, Checksum, Content, Source, StoredObject
 from sluiceway.services.objects.versions import bad_version
 
 _SOURCE = "x-amz-copy-source"
 _TRIES = 3
 
+Receive = Callable[[Call, Promise | None, str], Awaitable[Content]]
+
 
 async def put_object(call: Call) -> Response:
     """Store the body; the answer goes out when row, bytes and events are durable."""
+    if "partNumber" in call.query:
+        raise Invalid("argument", "A part number was given without an upload id.", ArgumentName="uploadId")
+    return Response(200, stored_headers(await put_content(call, body.receive, "ObjectCreated:Put")))
+
+
+async def put_content(call: Call, receive: Receive, event: str) -> StoredObject:
+    """Make what ``receive`` takes in the object that the request's headers describe."""
     headers = call.request.headers
     tools = call.tools
     check_supported(headers)
     check_key(call.key, tools.limits)
-    if "partNumber" in call.query:
-        raise Invalid("argument", "A part number was given without an upload id.", ArgumentName="uploadId")
     attributes = attributes_of(headers, tools.limits)
     conditions = conditions_from(headers)
     promise = promise_of(headers)
-    content = await body.receive(call, promise, algorithm_or_default(promise))
+    content = await receive(call, promise, algorithm_or_default(promise))
     async with body.keeping(tools, content):
-        stored = await tools.store.commit(
-            tools.objects.contents.put, call.bucket, call.key, content, attributes, call.actor, conditions
+        return await tools.store.commit(
+            tools.objects.contents.put, call.bucket, call.key, content, attributes, call.actor, conditions, event
         )
-    return Response(
-        200, [("etag", f'"{stored.etag}"'), *checksum_headers(stored.checksum), *version_headers(stored.version)]
-    )
+
+
+def stored_headers(stored: StoredObject) -> list[tuple[str, str]]:
+    """What the answer to a write says of the new object."""
+    return [("etag", f'"{stored.etag}"'), *checksum_headers(stored.checksum), *version_headers(stored.version)]
 
 
 async def copy_object(call: Call) -> Response:

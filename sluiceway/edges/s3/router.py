@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Final, Literal
 
 from sluiceway.edges.http import Headers
-from sluiceway.edges.s3 import buckets, delete, get, list, multipart, public, put, tagging, versions
+from sluiceway.edges.s3 import buckets, delete, get, list, multipart, post, public, put, tagging, versions
 from sluiceway.edges.s3.address import Address
 from sluiceway.edges.s3.call import Handler
 from sluiceway.errors import Invalid, NotFound, NotImplementedYet
@@ -90,6 +90,8 @@ ROUTES: Final[Mapping[tuple[Level, str, str], Route]] = {
     ("bucket", "GET", "uploads"): Route(
         "ListMultipartUploads", "s3:ListBucketMultipartUploads", multipart.list_uploads
     ),
+    # Browser forms ("POST Object") are no operation of the model: they are PutObject by another way.
+    ("bucket", "POST", ""): Route("PutObject", "", post.post_object),
     ("bucket", "POST", "delete"): Route("DeleteObjects", "", delete.delete_objects),
     ("bucket", "GET", "location"): Route("GetBucketLocation", "s3:GetBucketLocation", buckets.get_location),
     ("bucket", "GET", "versioning"): Route("GetBucketVersioning", "s3:GetBucketVersioning", versions.get_versioning),
@@ -155,7 +157,7 @@ def route(method: str, address: Address, query: Mapping[str, str], headers: Head
     found = ROUTES.get((level, method, sub))
     if found is not None:
         return found
-    if sub or (level == "bucket" and method == "POST"):
+    if sub:
         raise NotImplementedYet(
             "operation", "A header or query you provided implies functionality that is not implemented."
         )

@@ -128,7 +128,7 @@ class KeyRing:
         key = self._snapshot.keys.get(access_key_id)
         owner = self._snapshot.users.get(key.user) if key else None
         if key is None or owner is None or not key.active:
-            raise _unknown()
+            raise _unknown(access_key_id)
         secret = self._accounts.sealer.open(key.sealed, key_context(key.id)).decode()
         self._found[access_key_id] = found = secret, _caller(owner, access_key_id, "")
         return found
@@ -148,7 +148,7 @@ class KeyRing:
         session = self._accounts.sessions.opened(token)
         owner = self.root if session.kind == "root" else self._snapshot.owners.get((session.kind, session.id))
         if owner is None:
-            raise _unknown()
+            raise _unknown(session.access_key_id)
         known = session, _caller(owner, session.access_key_id, session.session)
         self._sessions[token] = known
         if len(self._sessions) > self._accounts.limits.sessions_cached_max:
@@ -174,5 +174,6 @@ def _parsed(view: View, holder: User | Role) -> tuple[dict[str, Any], ...]:
     return tuple(json.loads(text) for text in documents(view, holder))
 
 
-def _unknown() -> Unauthenticated:
-    return Unauthenticated("unknown_key", "The AWS Access Key Id you provided does not exist in our records.")
+def _unknown(access_key_id: str) -> Unauthenticated:
+    message = "The AWS Access Key Id you provided does not exist in our records."
+    return Unauthenticated("unknown_key", message, AWSAccessKeyId=access_key_id[:128])
