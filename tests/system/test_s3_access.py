@@ -391,6 +391,54 @@ def test_lists_survive_a_crash_and_turning_them_off_hides_them(own_server: Serve
     assert connection.getresponse().status == 403
 
 
+def test_every_version_has_a_list_of_its_own(world: World) -> None:
+    root, bucket, ada = world.root, world.bucket("ObjectWriter", public=True), world.users["ada"]
+    root.put_bucket_versioning(Bucket=bucket, VersioningConfiguration={"Status": "Enabled"})
+    old = root.put_object(Bucket=bucket, Key="k", Body=b"old")["VersionId"]
+    new = root.put_object(Bucket=bucket, Key="k", Body=b"new")["VersionId"]
+    world.allow("ada", {"Effect": "Deny", "Action": "s3:DeleteBucket", "Resource": "*"})
+    assert world.stranger("GET", f"/{bucket}/k?versionId={old}")[0] == 403
+    root.put_object_acl(Bucket=bucket, Key="k", VersionId=old, ACL="public-read")
+    assert world.stranger("GET", f"/{bucket}/k?versionId={old}") == (200, b"old")
+    assert world.stranger("GET", f"/{bucket}/k?versionId={new}")[0] == 403 == world.stranger("GET", f"/{bucket}/k")[0]
+    assert len(root.get_object_acl(Bucket=bucket, Key="k", VersionId=old)["Grants"]) == 2
+    assert len(root.get_object_acl(Bucket=bucket, Key="k")["Grants"]) == 1
+    assert _may(ada.copy_object, Bucket=bucket, Key="mine", CopySource=f"{bucket}/k?versionId={old}") is False
+    root.put_bucket_acl(Bucket=bucket, GrantWrite=f"id={world.ids['ada']}")
+    assert _may(ada.copy_object, Bucket=bucket, Key="mine", CopySource=f"{bucket}/k?versionId={old}")
+    assert not _may(ada.copy_object, Bucket=bucket, Key="mine", CopySource=f"{bucket}/k?versionId={new}")
+    mine = ada.put_object(Bucket=bucket, Key="mine", Body=b"x")["VersionId"]
+    assert not _may(ada.delete_object, Bucket=bucket, Key="mine", VersionId=mine), "for the bucket's owner only"
+    assert _may(ada.delete_object, Bucket=bucket, Key="mine"), "but hers can be marked"
+    root.delete_object(Bucket=bucket, Key="k", VersionId=new)
+    assert world.stranger("GET", f"/{bucket}/k") == (200, b"old"), "its list comes along to the front"
+    root.delete_object(Bucket=bucket, Key="k")
+    assert world.stranger("GET", f"/{bucket}/k")[0] == 403
+    refused("NoSuchKey", root.get_object_acl, Bucket=bucket, Key="k")
+    refused("InvalidArgument", root.get_object_acl, Bucket=bucket, Key="k", VersionId="nonsense")
+    assert world.stranger("GET", f"/{bucket}/k?versionId=nonsense")[0] == 403
+
+
+def test_policies_speak_of_versions(world: World) -> None:
+    root, bucket, role = world.root, world.bucket("ObjectWriter"), world.role
+    root.put_bucket_versioning(Bucket=bucket, VersioningConfiguration={"Status": "Enabled"})
+    old = root.put_object(Bucket=bucket, Key="k", Body=b"old", Tagging="team=red")["VersionId"]
+    new = root.put_object(Bucket=bucket, Key="k", Body=b"new")["VersionId"]
+    runner = {"AWS": "arn:aws:iam::000000000000:role/runner"}
+    allow = {"Effect": "Allow", "Principal": runner, "Resource": f"arn:aws:s3:::{bucket}/*"}
+    one = allow | {"Condition": {"StringEquals": {"s3:VersionId": old}}}
+    world.policy(bucket, one | {"Action": ["s3:GetObjectVersion", "s3:GetObjectVersionAcl"]})
+    for call in (role.get_object, role.get_object_acl):
+        assert _may(call, Bucket=bucket, Key="k", VersionId=old)
+        assert not _may(call, Bucket=bucket, Key="k", VersionId=new) and not _may(call, Bucket=bucket, Key="k")
+    red = {"Condition": {"StringEquals": {"s3:ExistingObjectTag/team": "red"}}}
+    world.policy(bucket, allow | red | {"Action": ["s3:GetObject", "s3:GetObjectVersion", "s3:PutObjectVersionAcl"]})
+    assert _may(role.get_object, Bucket=bucket, Key="k", VersionId=old)
+    assert not _may(role.get_object, Bucket=bucket, Key="k")
+    assert _may(role.put_object_acl, Bucket=bucket, Key="k", VersionId=old, ACL="private")
+    assert not _may(role.put_object_acl, Bucket=bucket, Key="k", VersionId=new, ACL="private")
+
+
 # -- events
 
 

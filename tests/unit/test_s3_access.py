@@ -94,7 +94,7 @@ def test_a_grant_lets_in_whom_it_names_to_what_it_names(kind: str, grantee: str,
 #: S3 User Guide, "Mapping of ACL permissions and access policy permissions".
 MAPPING = {
     ("bucket", "READ"): "s3:ListBucket s3:ListBucketVersions s3:ListBucketMultipartUploads",
-    ("bucket", "WRITE"): "s3:PutObject s3:DeleteObject",
+    ("bucket", "WRITE"): "s3:PutObject s3:DeleteObject s3:DeleteObjectVersion",
     ("bucket", "READ_ACP"): "s3:GetBucketAcl",
     ("bucket", "WRITE_ACP"): "s3:PutBucketAcl",
     ("object", "READ"): "s3:GetObject s3:GetObjectVersion",
@@ -179,7 +179,7 @@ def test_a_list_is_public_by_the_two_groups_that_anybody_is_in() -> None:
     ],
 )
 def test_who_owns_what_is_put(ownership: str, acl: str | None, owner: str, kept: Any) -> None:
-    bucket = Bucket("photos", 0, OWNER, "us-east-1", (), ownership)
+    bucket = Bucket("photos", 0, OWNER, "us-east-1", ownership=ownership)
     actor = Actor("AWS:ada", ADA, "127.0.0.1", "r", "h")
     assert applied(bucket, canned(acl, "object") if acl else None, actor) == (owner, kept)
 
@@ -191,7 +191,7 @@ def test_only_lists_that_differ_from_the_private_one_are_kept() -> None:
         shared = StoredObject(1, "e", 1, 1, ADA, Attributes(), None, True, None, acl=acl)
         assert StoredObject.from_json(json.loads(json.dumps(shared.to_json()))) == shared
     for ownership in ("BucketOwnerEnforced", "ObjectWriter", ""):
-        bucket = Bucket("photos", 0, OWNER, "us-east-1", ("acl",), ownership)
+        bucket = Bucket("photos", 0, OWNER, "us-east-1", ("acl",), "Suspended", ownership)
         assert Bucket.from_json("photos", json.loads(json.dumps(bucket.to_json()))) == bucket
 
 
@@ -496,7 +496,7 @@ def test_an_object_that_was_replaced_since_it_was_decided_about_is_decided_about
     """Deciding and reading are two looks at the store; what comes in between must not slip through."""
     made = call(principal=ANONYMOUS, signed=False)
     made.tools.authorize.side_effect = AccessDenied("access", "no policy allows it")
-    bucket = Bucket("photos", 0, OWNER, "us-east-1", (), "ObjectWriter")
+    bucket = Bucket("photos", 0, OWNER, "us-east-1", ownership="ObjectWriter")
     made.access = Access(bucket, None, None, ((OWNER, "FULL_CONTROL"),))
     public = StoredObject(1, "e", 1, 1, OWNER, Attributes(), None, True, None, acl=((ALL_USERS, "READ"),))
     private = replace(public, sequence=2, acl=None)
