@@ -506,3 +506,20 @@ def test_an_object_that_was_replaced_since_it_was_decided_about_is_decided_about
     made.check_seen(replace(public, sequence=3))
     with pytest.raises(AccessDenied):
         made.check_seen(private)
+
+
+def test_where_nobody_looked_at_the_object_no_list_lets_anybody_in() -> None:
+    made = call("PutObject")
+    made.tools.authorize.side_effect = AccessDenied("access", "no policy allows it")
+    bucket = Bucket("photos", 0, OWNER, "us-east-1", ownership="ObjectWriter")
+    made.access = Access(bucket, None, None, ((ADA, "FULL_CONTROL"),))
+    mine = StoredObject(1, "e", 1, 1, ADA, Attributes(), None, True, None)
+    made.allow("s3:ListBucket", BUCKET, made.access)
+    for action in ("s3:PutObject", "s3:DeleteObject"):
+        made.allow(action, f"{BUCKET}/a", made.access, stored=None)
+        made.allow(action, f"{BUCKET}/a", made.access, stored=mine)
+        for looked in ({"stored": replace(mine, owner=BOB)}, {}):
+            with pytest.raises(AccessDenied):
+                made.allow(action, f"{BUCKET}/a", made.access, **looked)
+    with pytest.raises(AccessDenied):
+        made.allow("s3:GetObject", f"{BUCKET}/a", made.access)

@@ -88,7 +88,7 @@ class Call:
         resource: str,
         access: Access | None,
         conditions: Mapping[str, list[str]] | None = None,
-        stored: StoredObject | None = None,
+        stored: deciding.Looked = "unknown",
     ) -> None:
         """Raises ``AccessDenied`` unless policies or lists allow ``action`` on ``resource``.
 

@@ -7,8 +7,9 @@ that restricts such lets in nobody from outside the account.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Literal
 
+from sluiceway.core.identity import Principal
 from sluiceway.core.policy.evaluate import Document
 from sluiceway.core.store import View
 from sluiceway.edges.s3 import conditions
@@ -24,6 +25,9 @@ if TYPE_CHECKING:
     from sluiceway.edges.s3.call import Call
 
 _EXISTING: Final = "s3:existingobjecttag"
+#: An object as it is, None where there is none, or that nobody looked: then no list lets anybody in.
+Looked = StoredObject | None | Literal["unknown"]
+
 #: Who owns an object may always read and write its list.
 _OWNERS: Final = frozenset({"READ_ACP", "WRITE_ACP"})
 
@@ -72,7 +76,7 @@ def decide(
     resource: str,
     access: Access | None,
     more: Mapping[str, list[str]],
-    stored: StoredObject | None,
+    looked: Looked,
 ) -> None:
     """Raises ``AccessDenied``."""
     policy = access.policy if access else None
@@ -81,11 +85,11 @@ def decide(
         raise AccessDenied("access", "Access Denied")
     known: dict[str, list[str]] = {}
     if conditions.asked_for(documents_of(call, access)):
-        known = conditions.collect(call, action, more, stored)
+        known = conditions.collect(call, action, more, looked if isinstance(looked, StoredObject) else None)
     try:
         call.tools.authorize(principal, action, resource, known, policy)
     except AccessDenied as denied:
-        if access is None or denied.detail.get("explicit") or not _listed(call, action, access, stored):
+        if access is None or denied.detail.get("explicit") or not _listed(call, action, access, looked):
             raise
 
 
@@ -100,7 +104,7 @@ def _is_restricted(access: Access) -> bool:
     return "RestrictPublicBuckets" in access.blocks and access.policy is not None and is_public_policy(access.policy)
 
 
-def _listed(call: Call, action: str, access: Access, stored: StoredObject | None) -> bool:
+def _listed(call: Call, action: str, access: Access, looked: Looked) -> bool:
     """Whether a list allows what no policy allows."""
     if access.grants is None:
         return False
@@ -108,7 +112,7 @@ def _listed(call: Call, action: str, access: Access, stored: StoredObject | None
     ignore = "IgnorePublicAcls" in access.blocks
     needed = NEEDED["bucket"].get(action)
     if needed is not None:
-        if action in ON_OWN and stored is not None and not is_self(stored.owner, principal):
+        if action in ON_OWN and not (looked is None or _owns(looked, principal)):
             return False
         own = is_self(access.bucket.owner, principal)
         if action in OF_OWNER and not own:
@@ -116,12 +120,16 @@ def _listed(call: Call, action: str, access: Access, stored: StoredObject | None
         own = needed in _OWNERS and own
         return own or permits(access.grants, needed, principal, ignore_public=ignore)
     needed = NEEDED["object"].get(action)
-    if needed is None:
+    if needed is None or looked == "unknown":
         return False
-    if stored is None:
+    if looked is None:
         if "versionId" not in call.query and permits(access.grants, "READ", principal, ignore_public=ignore):
             raise NotFound("key", "The specified key does not exist.", Key=call.key)  # who may list may know
         return False
-    grants = private(stored.owner) if stored.acl is None else stored.acl
-    own = needed in _OWNERS and is_self(stored.owner, principal)
+    grants = private(looked.owner) if looked.acl is None else looked.acl
+    own = needed in _OWNERS and is_self(looked.owner, principal)
     return own or permits(grants, needed, principal, ignore_public=ignore)
+
+
+def _owns(looked: Looked, principal: Principal) -> bool:
+    return isinstance(looked, StoredObject) and is_self(looked.owner, principal)
