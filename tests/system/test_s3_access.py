@@ -370,6 +370,32 @@ def test_uploads_and_copies_get_the_list_that_was_asked_for(world: World) -> Non
     assert world.stranger("GET", f"/{bucket}/public")[0] == 403, "nor inherited from what was there"
 
 
+def test_forms_ask_for_lists_and_are_asked_about_them(world: World) -> None:
+    root, bucket, ada = world.root, world.bucket("ObjectWriter", public=True), world.users["ada"]
+    objects = f"arn:aws:s3:::{bucket}/*"
+    root.put_object(Bucket=bucket, Key="roots", Body=b"x")
+
+    def sent(client: Any, key: str, **fields: str) -> int:
+        made = client.generate_presigned_post(bucket, key, fields, [{name: value} for name, value in fields.items()])
+        parts = [*made["fields"].items(), ("file", "hello")]
+        lines = [f'--b\r\nContent-Disposition: form-data; name="{name}"\r\n\r\n{value}\r\n' for name, value in parts]
+        body = "".join([*lines, "--b--\r\n"]).encode()
+        return world.stranger("POST", f"/{bucket}", body, content_type="multipart/form-data; boundary=b")[0]
+
+    assert sent(root, "open", acl="public-read") == 204
+    assert world.stranger("GET", f"/{bucket}/open") == (200, b"hello")
+    assert sent(root, "closed") == 204 and world.stranger("GET", f"/{bucket}/closed")[0] == 403
+    assert sent(root, "never", acl="nonsense") == 400
+    world.allow("ada", {"Effect": "Allow", "Action": "s3:PutObject", "Resource": f"{objects[:-1]}adas-*"})
+    eventually(lambda: _puts(ada, bucket, "adas-mark"))
+    assert sent(ada, "adas-1") == 204 and sent(ada, "adas-2", acl="private") == 403 and sent(ada, "roots") == 403
+    root.put_bucket_acl(Bucket=bucket, GrantWrite=f"id={world.ids['ada']}")
+    assert sent(ada, "new") == 204 and sent(ada, "roots") == 403, "what is there is its owner's"
+    deny = {"Effect": "Deny", "Principal": "*", "Action": "s3:PutObject", "Resource": objects}
+    world.policy(bucket, deny | {"Condition": {"StringEquals": {"s3:authType": "POST"}}})
+    assert sent(root, "denied") == 403 and _puts(root, bucket, "allowed")
+
+
 def test_lists_survive_a_crash_and_turning_them_off_hides_them(own_server: ServerProcess) -> None:
     server = own_server.start()
     s3 = server.client("s3")
