@@ -82,6 +82,15 @@ class ObjectSettings(BaseModel):
     buckets_max: int = Field(10_000, description="Buckets of the account.")
     page_max: int = Field(1000, description="Entries of one page of a listing, and keys of one batch delete.")
     policy_bytes_max: int = Field(20 * KiB, description="Bytes of a bucket policy.")
+    ownership: Literal["BucketOwnerEnforced", "BucketOwnerPreferred", "ObjectWriter"] = Field(
+        "BucketOwnerEnforced",
+        description="Object ownership of new buckets that ask for none; the first turns access control lists off, "
+        "as AWS does since April 2023.",
+    )
+    public_access_blocked: bool = Field(
+        True,
+        description="Whether new buckets block all public access, as AWS does since April 2023.",
+    )
     cors_rules_max: int = Field(100, description="CORS rules of a bucket.")
     notification_rules_max: int = Field(100, description="Notification rules of a bucket.")
     object_tags_max: int = Field(10, description="Tags of an object.")

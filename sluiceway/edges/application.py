@@ -88,8 +88,9 @@ class Application:
         length = headers.get("content-length")
         announced = int(length) if length and _LENGTH.match(length) else None
         body = Body(exchange, limits.body_idle_s, announced, self._room, limits.body_s)
+        scratch = {} if scheme == "http" else {"tls_version": exchange.tls_version}
         return Request(
-            exchange.method, exchange.raw_path, exchange.raw_query, headers, body, scheme, client, new_id(), {}
+            exchange.method, exchange.raw_path, exchange.raw_query, headers, body, scheme, client, new_id(), scratch
         )
 
     async def _send(self, exchange: Exchange, request: Request, response: Response) -> int:

@@ -27,6 +27,10 @@ class Wire(Protocol):
     """What an exchange needs of its connection (``edges.protocol``)."""
 
     @property
+    def tls_version(self) -> str:
+        """The version of TLS ("TLSv1.3"), or nothing."""
+
+    @property
     def date(self) -> str:
         """The Date header, as a line."""
 
@@ -93,6 +97,11 @@ class Exchange:
         self._left: int | None = None  # bytes that the announced length still wants
 
     # -- the connection tells
+
+    @property
+    def tls_version(self) -> str:
+        """See ``Wire``; policies may ask for it."""
+        return self._wire.tls_version
 
     def feed(self, data: bytes) -> None:
         """More of the body has come."""

@@ -64,6 +64,7 @@ class HttpConnection(asyncio.Protocol):
         self._parser.set_dangerous_leniencies(lenient_data_after_close=True)
         self._transport: asyncio.Transport | None = None
         self._scheme, self._client = "http", ""
+        self.tls_version = ""
         self._url = b""
         self._headers: list[tuple[str, str]] = []
         self._head_bytes = 0
@@ -86,6 +87,8 @@ class HttpConnection(asyncio.Protocol):
         peer = transport.get_extra_info("peername")
         self._client = str(peer[0]) if isinstance(peer, tuple | list) and peer else ""
         self._scheme = "https" if transport.get_extra_info("sslcontext") else "http"
+        secured = transport.get_extra_info("ssl_object")
+        self.tls_version = secured.version() if secured is not None else ""
         self._expire_in(self.limits.header_s)
 
     def connection_lost(self, exc: Exception | None) -> None:

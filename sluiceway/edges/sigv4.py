@@ -172,7 +172,7 @@ class SignatureVerifier:
         expected = hmac.digest(key, text.encode(), "sha256").hex()
         if not hmac.compare_digest(expected, claim.signature):
             raise _mismatch(claim, text)
-        return Verified(principal, UNSIGNED)
+        return Verified(principal, UNSIGNED, b"", claim.signature, timestamp)
 
     def _claim(self, request: Request, s3: bool) -> _Claim | None:
         authorization = request.headers.get("authorization")

@@ -31,7 +31,7 @@ def authorize(
     question = Question(principal, action, resource, conditions)
     decision = evaluate(question, principal.policies, resource_policy, trust=trust)
     if not decision.allowed:
-        raise AccessDenied("access", refusal(question, decision))
+        raise AccessDenied("access", refusal(question, decision), explicit=bool(decision.by))
 
 
 def refusal(question: Question, decision: Decision) -> str:

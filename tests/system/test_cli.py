@@ -673,6 +673,22 @@ def certificate(folder: Path) -> tuple[Path, Path]:
     return folder / "cert.pem", folder / "key.pem"
 
 
+def policies_know_the_tls_version(server: ForkedServer, chain: Path) -> None:
+    s3 = boto3.client(
+        "s3", endpoint_url=server.url, region_name="us-east-1", aws_access_key_id=server.key[0],
+        aws_secret_access_key=server.key[1], verify=str(chain),
+    )  # fmt: skip
+    deny = {"Effect": "Deny", "Principal": "*", "Action": "s3:ListBucket", "Resource": "arn:aws:s3:::secured"}
+    for operator, version, allowed in (("NumericLessThan", "1.2", True), ("NumericGreaterThan", "1.1", False)):
+        statement = deny | {"Condition": {operator: {"s3:TlsVersion": version}}}
+        s3.put_bucket_policy(Bucket="secured", Policy=json.dumps({"Statement": [statement]}))
+        if allowed:
+            s3.list_objects_v2(Bucket="secured")
+        else:
+            with pytest.raises(ClientError, match="AccessDenied"):
+                s3.list_objects_v2(Bucket="secured")
+
+
 def test_tls_with_a_certificate_of_ones_own(tmp_path: Path) -> None:
     chain, key = certificate(tmp_path)
     more = {"SLUICEWAY_HTTP__TLS_CERTIFICATE": str(chain), "SLUICEWAY_HTTP__TLS_KEY": str(key)}
@@ -693,6 +709,7 @@ def test_tls_with_a_certificate_of_ones_own(tmp_path: Path) -> None:
         assert "secured" in json.load(client.invoke(FunctionName="slow", Payload=b'{"look": 1}')["Payload"])
         made = json.loads(on(server, "keys", "create", "carol"))
         assert made["access_key_id"]
+        policies_know_the_tls_version(server, chain)
     finally:
         began = time.monotonic()
         assert server.stop() == 0 and time.monotonic() - began < 8  # with the client's connection still open

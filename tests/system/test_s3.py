@@ -128,6 +128,8 @@ def test_a_policy_can_open_a_bucket_to_the_public(server: ServerProcess, s3: Any
     statement = {"Effect": "Allow", "Principal": "*", "Action": "s3:GetObject",
                  "Resource": f"arn:aws:s3:::{bucket}/open/*"}  # fmt: skip
     text = json.dumps({"Version": "2012-10-17", "Statement": [statement]})
+    refused("AccessDenied", s3.put_bucket_policy, Bucket=bucket, Policy=text)
+    s3.delete_public_access_block(Bucket=bucket)
     s3.put_bucket_policy(Bucket=bucket, Policy=text)
     assert s3.get_bucket_policy(Bucket=bucket)["Policy"] == text
     status, headers, body = plain(server, "GET", f"/{bucket}/open/hello")
@@ -367,6 +369,7 @@ def test_conditions(s3: Any, bucket: str) -> None:
 
 def test_the_host_may_name_the_bucket(server: ServerProcess, s3: Any, bucket: str) -> None:
     s3.put_object(Bucket=bucket, Key="hosted/a", Body=b"hello")
+    s3.delete_public_access_block(Bucket=bucket)
     statement = {"Effect": "Allow", "Principal": "*", "Action": "s3:GetObject", "Resource": f"arn:aws:s3:::{bucket}/*"}
     s3.put_bucket_policy(Bucket=bucket, Policy=json.dumps({"Statement": [statement]}))
     for host in (

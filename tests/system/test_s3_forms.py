@@ -296,6 +296,7 @@ def test_anonymous_forms_need_a_bucket_that_is_open(site: Site) -> None:
     statement = {
         "Effect": "Allow", "Principal": "*", "Action": "s3:PutObject", "Resource": f"arn:aws:s3:::{BUCKET}/public/*",
     }  # fmt: skip
+    site.s3.delete_public_access_block(Bucket=BUCKET)
     site.s3.put_bucket_policy(Bucket=BUCKET, Policy=json.dumps({"Statement": [statement]}))
     try:
         assert site.post(body).status == 204

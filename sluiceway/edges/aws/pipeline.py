@@ -182,8 +182,9 @@ def conditions_of(request: Request, principal: Principal, now_ms: int) -> dict[s
         "aws:PrincipalArn": [principal.arn],
         "aws:PrincipalAccount": [principal.account],
         "aws:PrincipalType": [_PRINCIPAL_TYPES.get(principal.kind, principal.kind.capitalize())],
-        "aws:UserAgent": [request.headers.get("user-agent")],
     }
+    if agent := request.headers.get("user-agent"):
+        conditions["aws:UserAgent"] = [agent]
     if principal.kind in ("user", "root"):
         conditions["aws:username"] = [principal.name]
     for key, value in principal.tags.items():

@@ -7,6 +7,7 @@ from typing import Any, Final
 from sluiceway.core.clock import new_token
 from sluiceway.core.identity import Arn
 from sluiceway.edges.http import Response
+from sluiceway.edges.s3.acl import list_of, ownership_of
 from sluiceway.edges.s3.body import document
 from sluiceway.edges.s3.call import Call
 from sluiceway.edges.s3.headers import check_supported, moment
@@ -25,8 +26,11 @@ _RULES: Final[tuple[tuple[str, TargetKind, str], ...]] = (
 
 async def create_bucket(call: Call) -> Response:
     """CreateBucket, in this server's region only."""
-    check_supported(call.request.headers)
-    _check_ownership(call)
+    headers = call.request.headers
+    check_supported(headers)
+    if headers.get("x-amz-bucket-object-lock-enabled").lower() == "true":
+        raise NotImplementedYet("header", "A header you provided implies functionality that is not implemented")
+    acl, ownership = list_of(headers, "bucket"), ownership_of(headers)
     params = call.params(await document(call))
     asked = params.get("CreateBucketConfiguration") or {}
     region = call.tools.objects.scope.region
@@ -34,16 +38,14 @@ async def create_bucket(call: Call) -> Response:
         raise Invalid("location", "The specified location-constraint is not valid")
     tags = tag_pairs(asked.get("Tags"))
     tools = call.tools
-    await tools.store.commit(tools.objects.buckets.create, call.bucket, call.actor.canonical_id, tags)
+    if tags:
+        about = {f"aws:RequestTag/{name}": [value] for name, value in tags} | {
+            "aws:TagKeys": [name for name, _ in tags]
+        }
+        call.allow("s3:TagResource", f"arn:aws:s3:::{call.bucket}", None, about)
+    owner = call.actor.canonical_id
+    await tools.store.commit(tools.objects.buckets.create, call.bucket, owner, tags, ownership, acl)
     return call.reply({"Location": f"/{call.bucket}"})
-
-
-def _check_ownership(call: Call) -> None:
-    headers = call.request.headers
-    if headers.get("x-amz-bucket-object-lock-enabled").lower() == "true":
-        raise NotImplementedYet("header", "A header you provided implies functionality that is not implemented")
-    if headers.get("x-amz-object-ownership") not in ("", "BucketOwnerEnforced"):
-        raise NotImplementedYet("header", "A header you provided implies functionality that is not implemented")
 
 
 async def head_bucket(call: Call) -> Response:

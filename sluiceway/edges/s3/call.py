@@ -13,13 +13,14 @@ from sluiceway.core.clock import Clock
 from sluiceway.core.identity import ANONYMOUS, Principal
 from sluiceway.core.store import Store
 from sluiceway.edges.aws.codecs import ServiceCodec
-from sluiceway.edges.aws.pipeline import Authorize, conditions_of
+from sluiceway.edges.aws.pipeline import Authorize
 from sluiceway.edges.http import Request, Response
+from sluiceway.edges.s3 import deciding
 from sluiceway.edges.s3.address import Address
 from sluiceway.edges.sigv4 import SignatureVerifier, Verified
 from sluiceway.services.objects import Objects
 from sluiceway.services.objects.buckets import Access
-from sluiceway.services.objects.values import Actor
+from sluiceway.services.objects.values import Actor, StoredObject
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +40,8 @@ class Tools:
 
 @dataclass(slots=True)
 class Call:
-    """An authenticated request. ``access`` is None where no bucket is named or it is not there yet."""
+    """An authenticated request. ``access`` is None where no bucket is named or it is not there yet. ``seen`` is the
+    action and resource that were allowed by an object's own list or tags, and that object."""
 
     request: Request
     operation: str
@@ -49,6 +51,7 @@ class Call:
     actor: Actor
     tools: Tools
     access: Access | None = None
+    seen: tuple[str, str, StoredObject] | None = None
 
     @property
     def bucket(self) -> str:
@@ -84,17 +87,20 @@ class Call:
         action: str,
         resource: str,
         access: Access | None,
-        conditions: dict[str, list[str]] | None = None,
+        conditions: Mapping[str, list[str]] | None = None,
+        stored: deciding.Looked = "unknown",
     ) -> None:
-        """Raises ``AccessDenied`` unless policies allow ``action`` on ``resource``."""
-        policy = access.policy if access else None
-        principal = self.principal
-        if principal.kind == "root" and policy is None:
-            self.tools.authorize(principal, action, resource, {}, None)
-            return
-        known = conditions_of(self.request, principal, self.tools.clock.now_ms())
-        known.update(conditions or {})
-        self.tools.authorize(principal, action, resource, known, policy)
+        """Raises ``AccessDenied`` unless policies or lists allow ``action`` on ``resource``.
+
+        ``conditions`` are keys that only the handler knows; ``stored`` is the object as it is, where it was looked up.
+        """
+        if not deciding.is_free(self, access):
+            deciding.decide(self, action, resource, access, conditions or {}, stored)
+
+    def check_seen(self, stored: StoredObject) -> None:
+        """Raises ``AccessDenied`` if the object was replaced since it was decided about, by one that decides else."""
+        if self.seen is not None and stored != self.seen[2]:
+            self.allow(self.seen[0], self.seen[1], self.access, stored=stored)
 
 
 def told_name(principal: Principal) -> str:

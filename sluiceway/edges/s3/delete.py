@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from sluiceway.edges.http import Response
 from sluiceway.edges.s3.body import document
 from sluiceway.edges.s3.call import Call
+from sluiceway.edges.s3.deciding import look_ahead_many
 from sluiceway.edges.s3.error import code_of
 from sluiceway.edges.s3.headers import conditions_from
 from sluiceway.edges.s3.versions import version_headers, version_of
 from sluiceway.errors import AccessDenied, Invalid
 from sluiceway.services.objects.removals import Removed, Wanted
-from sluiceway.services.objects.values import NO_CONDITIONS
+from sluiceway.services.objects.values import NO_CONDITIONS, StoredObject
 from sluiceway.services.objects.versions import is_version
 
 
@@ -31,9 +33,10 @@ async def delete_object(call: Call) -> Response:
 async def delete_objects(call: Call) -> Response:
     """Remove up to a thousand keys in one transaction; each is allowed or denied by itself.
 
-    A stranger's list is not even read where no policy could allow anything of it.
+    A stranger's list is not even read where neither policy nor grants could allow anything of it.
     """
-    if call.principal.kind == "anonymous" and not (call.access and call.access.policy):
+    access = call.access
+    if call.principal.kind == "anonymous" and not (access and (access.policy or access.grants)):
         raise AccessDenied("anonymous", "Access Denied")
     body = await document(call, digest_required=True)
     wanted = call.params(body).get("Delete") or {}
@@ -42,8 +45,9 @@ async def delete_objects(call: Call) -> Response:
         raise Invalid("malformed", "The XML you provided was not well-formed or did not validate")
     errors: list[dict[str, Any]] = []
     allowed: list[Wanted] = []
+    rows = await look_ahead_many(call, [item.get("Key") or "" for item in items])
     for item in items:
-        refusal = _refusal(call, item)
+        refusal = _refusal(call, item, rows)
         if refusal is None:
             allowed.append(Wanted(item["Key"], item.get("VersionId") or None, item.get("ETag")))
         else:
@@ -71,7 +75,7 @@ def _deleted(one: Wanted, removed: Removed) -> dict[str, Any]:
     return member
 
 
-def _refusal(call: Call, item: dict[str, Any]) -> dict[str, str] | None:
+def _refusal(call: Call, item: dict[str, Any], rows: Mapping[str, StoredObject]) -> dict[str, str] | None:
     if not item.get("Key"):
         raise Invalid("malformed", "The XML you provided was not well-formed or did not validate")
     if len(item["Key"].encode()) > call.tools.limits.key_bytes_max:
@@ -83,7 +87,7 @@ def _refusal(call: Call, item: dict[str, Any]) -> dict[str, str] | None:
         if version:
             call.allow("s3:DeleteObjectVersion", resource, call.access, {"s3:VersionId": [version]})
         else:
-            call.allow("s3:DeleteObject", resource, call.access)
+            call.allow("s3:DeleteObject", resource, call.access, stored=rows.get(item["Key"]))
     except AccessDenied as denied:
         return {"Code": "AccessDenied", "Message": denied.message}
     return None

@@ -19,8 +19,9 @@ from sluiceway.core.wakeups import Wakeups
 from sluiceway.edges.aws.codecs import Codecs
 from sluiceway.edges.aws.pipeline import Authorize
 from sluiceway.edges.http import ClientGone, Request, Response
-from sluiceway.edges.s3 import cors
+from sluiceway.edges.s3 import cors, deciding
 from sluiceway.edges.s3.address import Address, address_of
+from sluiceway.edges.s3.admission import admit
 from sluiceway.edges.s3.call import Call, Tools, told_name
 from sluiceway.edges.s3.error import code_of, fields_of
 from sluiceway.edges.s3.router import Route, route
@@ -34,12 +35,6 @@ from sluiceway.services.objects.values import Actor
 log = logging.getLogger(__name__)
 
 _INTERNAL = "We encountered an internal error. Please try again."
-#: Query parameters of a listing that policies may look at.
-_LIST_CONDITIONS: Final = (
-    ("prefix", "s3:prefix"),
-    ("delimiter", "s3:delimiter"),
-    ("max-keys", "s3:max-keys"),
-)
 #: Errors after which the rest of a body would still come: the connection is of no more use.
 _CLOSING: Final = frozenset({"RequestTimeout", "EntityTooLarge"})
 
@@ -109,13 +104,10 @@ class S3Edge:
         if not found.action:
             return
         action = found.action
-        conditions: dict[str, list[str]] = {}
-        if action in ("s3:ListBucket", "s3:ListBucketVersions"):
-            conditions = {key: [call.query[name]] for name, key in _LIST_CONDITIONS if name in call.query}
         if call.key and "versionId" in call.query:
             action = found.versioned()
-            conditions["s3:VersionId"] = [call.query["versionId"]]
-        call.allow(action, resource, call.access, conditions)
+        if not deciding.is_free(call, call.access):
+            await admit(call, action, resource)
 
     def _check_owner(self, request: Request) -> None:
         account = self._tools.objects.scope.account

@@ -67,16 +67,20 @@ async def _look_up(call: Call, conditions: Conditions) -> Found:
 
 def _find(view: View, call: Call, conditions: Conditions) -> Found:
     try:
-        return call.tools.objects.contents.find(view, call.bucket, call.key, conditions, version_of(call))
+        found = call.tools.objects.contents.find(view, call.bucket, call.key, conditions, version_of(call))
     except NotFound as error:
         raise _hidden(call, error) from None
+    call.check_seen(found.stored)
+    return found
 
 
 def _head(view: View, call: Call, conditions: Conditions) -> StoredObject:
     try:
-        return call.tools.objects.contents.head(view, call.bucket, call.key, conditions, version_of(call))
+        stored = call.tools.objects.contents.head(view, call.bucket, call.key, conditions, version_of(call))
     except NotFound as error:
         raise _hidden(call, error) from None
+    call.check_seen(stored)
+    return stored
 
 
 def _hidden(call: Call, error: NotFound) -> NotFound | AccessDenied:

@@ -47,11 +47,6 @@ _REFUSED: Final = (
     "x-amz-object-lock-retain-until-date",
     "x-amz-object-lock-legal-hold",
     "x-amz-write-offset-bytes",
-    "x-amz-grant-full-control",
-    "x-amz-grant-read",
-    "x-amz-grant-read-acp",
-    "x-amz-grant-write",
-    "x-amz-grant-write-acp",
 )
 _META: Final = "x-amz-meta-"
 #: Headers of every request that say nothing about the object: passed over at a glance.
@@ -91,8 +86,6 @@ def check_supported(headers: Headers) -> None:
     for name in _REFUSED:
         if name in headers:
             raise NotImplementedYet("header", "A header you provided implies functionality that is not implemented")
-    if headers.get("x-amz-acl") not in ("", "private", "bucket-owner-full-control"):
-        raise Invalid("acl", "The bucket does not allow ACLs")
     storage_class = headers.get("x-amz-storage-class")
     if storage_class and storage_class not in _STORAGE_CLASSES:
         raise Invalid("storage_class", "The storage class you specified is not valid")

@@ -6,6 +6,7 @@ from typing import Any
 
 from sluiceway.edges.http import Response
 from sluiceway.edges.s3 import body
+from sluiceway.edges.s3.acl import list_of
 from sluiceway.edges.s3.call import Call
 from sluiceway.edges.s3.checksums import promise_of
 from sluiceway.edges.s3.get import cut, open_pieces, range_of
@@ -17,8 +18,9 @@ from sluiceway.edges.s3.headers import (
     moment,
 )
 from sluiceway.edges.s3.list import encoder_of, limit_of
-from sluiceway.edges.s3.put import allow_source, checksum_members, copy_source
+from sluiceway.edges.s3.put import allow_found, allow_source, checksum_members, copy_source
 from sluiceway.errors import Conflict, Invalid, TooLarge
+from sluiceway.services.objects.buckets import Access
 from sluiceway.services.objects.checksums import ALGORITHMS, running
 from sluiceway.services.objects.contents import Found
 from sluiceway.services.objects.multipart import Chosen, Part, Upload
@@ -44,6 +46,7 @@ async def create(call: Call) -> Response:
         call.actor,
         algorithm,
         headers.get("x-amz-checksum-type").upper() or None,
+        list_of(headers),
     )
     output: dict[str, Any] = {"Bucket": call.bucket, "Key": call.key, "UploadId": upload.id}
     if upload.named:
@@ -84,7 +87,7 @@ async def upload_part_copy(call: Call) -> Response:
     origin = await allow_source(call, source)
     for _ in range(_TRIES):
         try:
-            part, version = await _copy_part(call, upload, number, source)
+            part, version = await _copy_part(call, upload, number, source, origin)
         except Conflict as error:
             if error.kind not in ("source", "blob"):
                 raise
@@ -97,11 +100,14 @@ async def upload_part_copy(call: Call) -> Response:
     raise Conflict("source", "The source is being changed too often to be copied. Please try again.")
 
 
-async def _copy_part(call: Call, upload: Upload, number: int, source: Source) -> tuple[Part, str]:
+async def _copy_part(
+    call: Call, upload: Upload, number: int, source: Source, origin: Access | None
+) -> tuple[Part, str]:
     """The part, and the version that it is of."""
     tools = call.tools
     conditions = conditions_from(call.request.headers, "x-amz-copy-source-")
     found = await tools.store.view(tools.objects.contents.find_source, source, conditions)
+    allow_found(call, source, origin, found.stored)
     start, length = _source_range(call, found)
     if length > tools.limits.put_bytes_max:
         raise TooLarge("object", "The specified copy source is larger than the maximum allowable size.")

@@ -17,9 +17,11 @@ from sluiceway.core.identity import ANONYMOUS
 from sluiceway.edges.aws.codecs.xmls import escape
 from sluiceway.edges.http import Headers, Request, Response
 from sluiceway.edges.s3.address import Address
+from sluiceway.edges.s3.admission import admit
 from sluiceway.edges.s3.body import receive_file
 from sluiceway.edges.s3.call import Call, told_name
 from sluiceway.edges.s3.checksums import Promise
+from sluiceway.edges.s3.deciding import is_free
 from sluiceway.edges.s3.form import FormReader
 from sluiceway.edges.s3.form_policy import Sizes, parse_policy
 from sluiceway.edges.s3.headers import KEPT
@@ -65,7 +67,8 @@ async def post_object(call: Call) -> Response:
     verified = verify_form(call.tools.verifier, fields)
     sizes = _sizes(call, fields, announced)
     put = _as_put(call, fields, verified)
-    put.allow("s3:PutObject", f"arn:aws:s3:::{put.bucket}/{put.key}", put.access)
+    if not is_free(put, put.access):
+        await admit(put, "s3:PutObject", f"arn:aws:s3:::{put.bucket}/{put.key}")
 
     async def receive(call: Call, promise: Promise | None, algorithm: str) -> Content:
         return await receive_file(call, promise, algorithm, _within(chunks, sizes))

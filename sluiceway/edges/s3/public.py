@@ -8,7 +8,7 @@ from sluiceway.edges.http import Response
 from sluiceway.edges.s3.body import document
 from sluiceway.edges.s3.call import Call
 from sluiceway.errors import Invalid
-from sluiceway.services.objects.public import MEMBERS, SETTING, is_public, statements
+from sluiceway.services.objects.public import MEMBERS, SETTING, is_public_policy
 
 _MISSING = "The public access block configuration was not found"
 
@@ -44,5 +44,4 @@ async def policy_status(call: Call) -> Response:
     tools = call.tools
     missing = "The bucket policy does not exist"
     text = await tools.store.view(tools.objects.buckets.setting, call.bucket, "policy", missing)
-    public = any(is_public(statement) for statement in statements(json.loads(text)))
-    return call.reply({"PolicyStatus": {"IsPublic": public}})
+    return call.reply({"PolicyStatus": {"IsPublic": is_public_policy(json.loads(text))}})

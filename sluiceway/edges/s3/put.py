@@ -8,8 +8,10 @@ from urllib.parse import unquote
 
 from sluiceway.edges.http import Response
 from sluiceway.edges.s3 import body
+from sluiceway.edges.s3.acl import list_of
 from sluiceway.edges.s3.call import Call
 from sluiceway.edges.s3.checksums import Promise, algorithm_or_default, promise_of
+from sluiceway.edges.s3.deciding import look_ahead
 from sluiceway.edges.s3.get import open_pieces
 from sluiceway.edges.s3.headers import (
     attributes_of,
@@ -48,11 +50,20 @@ async def put_content(call: Call, receive: Receive, event: str) -> StoredObject:
     check_key(call.key, tools.limits)
     attributes = attributes_of(headers, tools.limits)
     conditions = conditions_from(headers)
+    acl = list_of(headers)
     promise = promise_of(headers)
     content = await receive(call, promise, algorithm_or_default(promise))
     async with body.keeping(tools, content):
         return await tools.store.commit(
-            tools.objects.contents.put, call.bucket, call.key, content, attributes, call.actor, conditions, event
+            tools.objects.contents.put,
+            call.bucket,
+            call.key,
+            content,
+            attributes,
+            call.actor,
+            conditions,
+            event,
+            acl,
         )
 
 
@@ -71,7 +82,7 @@ async def copy_object(call: Call) -> Response:
     origin = await allow_source(call, source)
     for _ in range(_TRIES):
         try:
-            stored, version = await _copy(call, source, replace, bool(origin and origin.bucket.versioning))
+            stored, version = await _copy(call, source, replace, origin)
         except Conflict as error:
             if error.kind not in ("source", "blob"):
                 raise
@@ -89,9 +100,10 @@ def _directive(call: Call, header: str) -> bool:
     return value == "REPLACE"
 
 
-async def _copy(call: Call, source: Source, replace: bool, versioned: bool) -> tuple[StoredObject, str | None]:
+async def _copy(call: Call, source: Source, replace: bool, origin: Access | None) -> tuple[StoredObject, str | None]:
     """The copy, and the version that it is one of, where the source's bucket has versions."""
     tools = call.tools
+    versioned = bool(origin and origin.bucket.versioning)
     headers = call.request.headers
     conditions = conditions_from(headers, f"{_SOURCE}-")
     found = await tools.store.view(tools.objects.contents.check_source, source, conditions)
@@ -103,6 +115,9 @@ async def _copy(call: Call, source: Source, replace: bool, versioned: bool) -> t
             "This copy request is illegal because it is trying to copy an object to itself without changing the "
             "object's metadata, storage class, website redirect location or encryption attributes.",
         )
+    allow_found(call, source, origin, found.stored)
+    if found.stored.attributes.tags and headers.get("x-amz-tagging-directive") != "REPLACE":
+        _allow_tags(call, source, origin, found.stored)
     stored = await tools.store.commit(
         tools.objects.contents.copy,
         source,
@@ -112,8 +127,28 @@ async def _copy(call: Call, source: Source, replace: bool, versioned: bool) -> t
         call.actor,
         conditions_from(headers),
         await _recomputed(call, found),
+        list_of(headers),
     )
     return stored, found.stored.version_id if versioned else None
+
+
+def allow_found(call: Call, source: Source, origin: Access | None, stored: StoredObject) -> None:
+    """The source may have been replaced since ``allow_source``. Raises ``AccessDenied``."""
+    resource = f"arn:aws:s3:::{source.bucket}/{source.key}"
+    if source.version is None:
+        call.allow("s3:GetObject", resource, origin, stored=stored)
+    else:
+        call.allow("s3:GetObjectVersion", resource, origin, {"s3:VersionId": [source.version]}, stored)
+
+
+def _allow_tags(call: Call, source: Source, origin: Access | None, stored: StoredObject) -> None:
+    """Tags come along only with whom may read and write them (S3 API reference, CopyObject)."""
+    resource = f"arn:aws:s3:::{source.bucket}/{source.key}"
+    if source.version is None:
+        call.allow("s3:GetObjectTagging", resource, origin, stored=stored)
+    else:
+        call.allow("s3:GetObjectVersionTagging", resource, origin, {"s3:VersionId": [source.version]}, stored)
+    call.allow("s3:PutObjectTagging", f"arn:aws:s3:::{call.bucket}/{call.key}", call.access)
 
 
 def _copied_attributes(call: Call, source: StoredObject, replace: bool) -> Attributes:
@@ -155,11 +190,10 @@ async def allow_source(call: Call, source: Source) -> Access | None:
     access = call.access
     if source.bucket != call.bucket:
         access = await tools.store.view(tools.objects.buckets.access, source.bucket)
-    resource = f"arn:aws:s3:::{source.bucket}/{source.key}"
-    if source.version is None:
-        call.allow("s3:GetObject", resource, access)
-    else:
-        call.allow("s3:GetObjectVersion", resource, access, {"s3:VersionId": [source.version]})
+    resource, version = f"arn:aws:s3:::{source.bucket}/{source.key}", source.version
+    action = "s3:GetObject" if version is None else "s3:GetObjectVersion"
+    stored = await look_ahead(call, access, action, source.bucket, source.key, version)
+    call.allow(action, resource, access, {} if version is None else {"s3:VersionId": [version]}, stored)
     return access
 
 

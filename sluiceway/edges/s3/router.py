@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Final, Literal
 
 from sluiceway.edges.http import Headers
-from sluiceway.edges.s3 import buckets, delete, get, list, multipart, post, public, put, tagging, versions
+from sluiceway.edges.s3 import acl, buckets, delete, get, list, multipart, post, public, put, tagging, versions
 from sluiceway.edges.s3.address import Address
 from sluiceway.edges.s3.call import Handler
 from sluiceway.errors import Invalid, NotFound, NotImplementedYet
@@ -110,6 +110,17 @@ ROUTES: Final[Mapping[tuple[Level, str, str], Route]] = {
     ("bucket", "DELETE", "publicAccessBlock"): Route(
         "DeletePublicAccessBlock", "s3:PutBucketPublicAccessBlock", public.delete_block
     ),
+    ("bucket", "GET", "acl"): Route("GetBucketAcl", "s3:GetBucketAcl", acl.get_bucket_acl),
+    ("bucket", "PUT", "acl"): Route("PutBucketAcl", "s3:PutBucketAcl", acl.put_bucket_acl),
+    ("bucket", "GET", "ownershipControls"): Route(
+        "GetBucketOwnershipControls", "s3:GetBucketOwnershipControls", acl.get_ownership
+    ),
+    ("bucket", "PUT", "ownershipControls"): Route(
+        "PutBucketOwnershipControls", "s3:PutBucketOwnershipControls", acl.put_ownership
+    ),
+    ("bucket", "DELETE", "ownershipControls"): Route(
+        "DeleteBucketOwnershipControls", "s3:PutBucketOwnershipControls", acl.delete_ownership
+    ),
     ("bucket", "GET", "cors"): Route("GetBucketCors", "s3:GetBucketCORS", buckets.get_cors),
     ("bucket", "PUT", "cors"): Route("PutBucketCors", "s3:PutBucketCORS", buckets.put_cors),
     ("bucket", "DELETE", "cors"): Route("DeleteBucketCors", "s3:PutBucketCORS", buckets.delete_cors),
@@ -127,6 +138,8 @@ ROUTES: Final[Mapping[tuple[Level, str, str], Route]] = {
     ("object", "GET", ""): Route("GetObject", "s3:GetObject", get.get_object, "s3:GetObjectVersion"),
     ("object", "HEAD", ""): Route("HeadObject", "s3:GetObject", get.head_object, "s3:GetObjectVersion"),
     ("object", "DELETE", ""): Route("DeleteObject", "s3:DeleteObject", delete.delete_object, "s3:DeleteObjectVersion"),
+    ("object", "GET", "acl"): Route("GetObjectAcl", "s3:GetObjectAcl", acl.get_object_acl, "s3:GetObjectVersionAcl"),
+    ("object", "PUT", "acl"): Route("PutObjectAcl", "s3:PutObjectAcl", acl.put_object_acl, "s3:PutObjectVersionAcl"),
     ("object", "GET", "tagging"): Route(
         "GetObjectTagging", "s3:GetObjectTagging", tagging.get_tagging, "s3:GetObjectVersionTagging"
     ),

@@ -30,9 +30,11 @@ class Bucket(Provider):
 
     accepts = frozenset(
         {
+            "AccessControl",
             "BucketName",
             "CorsConfiguration",
             "NotificationConfiguration",
+            "OwnershipControls",
             "PublicAccessBlockConfiguration",
             "Tags",
             "VersioningConfiguration",
@@ -80,6 +82,14 @@ async def _configure(ctx: Context, name: str, old: Properties, new: Properties) 
         # Without one again, a bucket can only be suspended: what has versions keeps them.
         versioning = new.get("VersioningConfiguration") or {"Status": "Suspended"}
         await ctx.call("s3", "PutBucketVersioning", Bucket=name, VersioningConfiguration=versioning)
+    if changed(old, new, "OwnershipControls"):
+        if new.get("OwnershipControls"):
+            rules = new["OwnershipControls"]
+            await ctx.call("s3", "PutBucketOwnershipControls", Bucket=name, OwnershipControls=rules)
+        else:
+            await ctx.call("s3", "DeleteBucketOwnershipControls", Bucket=name)
+    if changed(old, new, "AccessControl"):
+        await ctx.call("s3", "PutBucketAcl", Bucket=name, ACL=_canned(new.get("AccessControl") or "Private"))
     if changed(old, new, "CorsConfiguration"):
         await _cors(ctx, name, new.get("CorsConfiguration"))
     if changed(old, new, "NotificationConfiguration"):
@@ -90,6 +100,11 @@ async def _configure(ctx: Context, name: str, old: Properties, new: Properties) 
             await ctx.call("s3", "PutBucketTagging", Bucket=name, Tagging={"TagSet": new["Tags"]})
         else:
             await ctx.call("s3", "DeleteBucketTagging", Bucket=name)
+
+
+def _canned(name: str) -> str:
+    """CloudFormation's name of a canned access control list ("PublicRead") as the API spells it ("public-read")."""
+    return "".join(f"-{char.lower()}" if char.isupper() else char for char in name).removeprefix("-")
 
 
 async def _cors(ctx: Context, name: str, cors: Any) -> None:

@@ -12,8 +12,12 @@ from sluiceway.core.identity import Scope
 from sluiceway.core.store import Tx, View
 from sluiceway.errors import AccessDenied, AlreadyExists, Conflict, Invalid, NotFound, TooLarge
 from sluiceway.services.objects import garbage, public, records
+from sluiceway.services.objects.acls import Acls, bucket_list
+from sluiceway.services.objects.grants import Asked, Grants
 from sluiceway.services.objects.names import check_bucket_name, check_tags
 from sluiceway.services.objects.notifications import NotificationPort, Rule, check_rules
+from sluiceway.services.objects.owning import ENFORCED, blocks
+from sluiceway.services.objects.policies import check_policy
 from sluiceway.services.objects.rows import (
     BUCKETS,
     OBJECTS,
@@ -33,25 +37,40 @@ _PARTS_DROPPED_MAX = 10_000
 
 @dataclass(frozen=True, slots=True)
 class Access:
-    """What decides about a request before its operation runs."""
+    """What decides about a request before its operation runs.
+
+    ``grants`` is the bucket's access control list, None where lists are off. ``blocks`` are the settings of its public access block
+    that are on, read only where a policy or a list could let the public in.
+    """
 
     bucket: Bucket
     policy: dict[str, Any] | None
     cors: list[dict[str, Any]] | None
+    grants: Grants | None = None
+    blocks: frozenset[str] = frozenset()
 
 
 class Buckets:
     """Making, finding and setting up buckets."""
 
-    def __init__(self, scope: Scope, limits: ObjectSettings, deliver: NotificationPort) -> None:
+    def __init__(self, scope: Scope, limits: ObjectSettings, deliver: NotificationPort, acls: Acls) -> None:
         self._scope = scope
+        self._acls = acls
         self._limits = limits
         self._deliver = deliver
 
-    def create(self, tx: Tx, name: str, owner: str, tags: list[tuple[str, str]] | None = None) -> Bucket:
-        """Make an empty, private bucket.
+    def create(
+        self,
+        tx: Tx,
+        name: str,
+        owner: str,
+        tags: list[tuple[str, str]] | None = None,
+        ownership: str = "",
+        acl: Asked | None = None,
+    ) -> Bucket:
+        """Make an empty, private bucket; all public access is blocked, as on AWS, unless settings say otherwise.
 
-        Raises ``Invalid("bucket_name")``, ``AlreadyExists("bucket")`` (always one's own: there is one
+        Raises ``Invalid("acl_ownership" | "acl_blocked")`` for a list that can't be, ``Invalid("bucket_name")``, ``AlreadyExists("bucket")`` (always one's own: there is one
         account), ``Conflict("buckets")`` when there are too many.
         """
         check_bucket_name(name)
@@ -63,8 +82,15 @@ class Buckets:
             )
         if sum(1 for _ in tx.scan(BUCKETS, limit=self._limits.buckets_max)) >= self._limits.buckets_max:
             raise Conflict("buckets", "You have attempted to create more buckets than allowed")
-        bucket = Bucket(name, tx.now_ms, owner, self._scope.region)
+        settings = (public.SETTING,) if self._limits.public_access_blocked else ()
+        owned = ownership or self._limits.ownership
+        bucket = Bucket(name, tx.now_ms, owner, self._scope.region, settings, ownership=owned)
+        if settings:
+            tx.put(SETTINGS, (name, public.SETTING), dict.fromkeys(public.MEMBERS, True))
         tx.put(BUCKETS, (name,), bucket.to_json())
+        if acl is not None and acl.canned != "private":
+            _check_new(bucket, acl)
+            self._acls.keep_on_bucket(tx, bucket, acl)
         if tags:
             self.put_tags(tx, name, tags)
         return bucket
@@ -114,21 +140,16 @@ class Buckets:
         tx.delete(BUCKETS, (name,))
 
     def access(self, view: View, name: str) -> Access:
-        """The bucket with its policy and CORS rules. Raises ``NotFound("bucket")``."""
+        """The bucket with its policy, CORS rules and list. Raises ``NotFound("bucket")``."""
         bucket = bucket_of(view, name)
-        if not bucket.settings:
+        if not bucket.settings and not bucket.lists:
             return Access(bucket, None, None)
         policy = view.get(SETTINGS, (name, "policy")) if "policy" in bucket.settings else None
         cors = view.get(SETTINGS, (name, "cors")) if "cors" in bucket.settings else None
         document = json.loads(policy) if policy else None
-        if document and self._blocks(view, bucket).get("RestrictPublicBuckets"):
-            document = public.restricted(document, self._scope.account)
-        return Access(bucket, document, cors)
-
-    def _blocks(self, view: View, bucket: Bucket) -> dict[str, bool]:
-        if public.SETTING not in bucket.settings:
-            return {}
-        return view.get(SETTINGS, (bucket.name, public.SETTING)) or {}
+        grants = bucket_list(view, bucket) if bucket.lists else None
+        blocked = blocks(view, bucket) if document or bucket.lists else frozenset()
+        return Access(bucket, document, cors, grants, blocked)
 
     def setting(self, view: View, name: str, kind: str, missing: str) -> Any:
         """What was put under ``kind``. Raises ``NotFound(kind)``, with ``missing`` for words, if nothing was."""
@@ -162,13 +183,12 @@ class Buckets:
         """Keep the policy document as it was sent. Raises ``Invalid("policy")``, ``AccessDenied``."""
         bucket = bucket_of(tx, name)
         if len(text.encode()) > self._limits.policy_bytes_max:
-            raise TooLarge("policy", "The policy document exceeds the maximum allowed size.")
-        check_policy(text, bucket.arn)
-        open_ = any(public.is_public(statement) for statement in public.statements(json.loads(text)))
-        if open_ and self._blocks(tx, bucket).get("BlockPublicPolicy"):
+            raise TooLarge("policy", "Policy exceeds the maximum allowed document size.")
+        document = check_policy(text, bucket.arn)
+        if public.is_public_policy(document) and "BlockPublicPolicy" in blocks(tx, bucket):
             raise AccessDenied(
                 "access",
-                "The bucket's public access block refuses policies that allow everybody (BlockPublicPolicy).",
+                "Public policies are prevented by the BlockPublicPolicy setting in S3 Block Public Access.",
             )
         self.put_setting(tx, name, "policy", text)
 
@@ -226,47 +246,18 @@ class Buckets:
             ) from None
 
 
-def check_policy(text: str, bucket_arn: str) -> None:
-    """Form of a bucket policy; what it means is decided at each request.
-
-    Raises ``Invalid("policy")``.
-    """
-    try:
-        document = json.loads(text)
-    except (ValueError, RecursionError):
-        raise Invalid("policy", "This policy contains invalid Json") from None
-    statements = document.get("Statement") if isinstance(document, dict) else None
-    statements = [statements] if isinstance(statements, dict) else statements
-    if not isinstance(statements, list) or not statements:
-        raise Invalid("policy", "Missing required field Statement")
-    for statement in statements:
-        _check_statement(statement, bucket_arn)
-
-
-def _check_statement(statement: Any, bucket_arn: str) -> None:
-    if not isinstance(statement, dict):
-        raise Invalid("policy", "Statement is not an object")
-    if statement.get("Effect") not in ("Allow", "Deny"):
-        raise Invalid("policy", f"Invalid effect: {str(statement.get('Effect'))[:100]}")
-    for name in ("Principal", "Action", "Resource"):
-        if name not in statement and f"Not{name}" not in statement:
-            raise Invalid("policy", f"Missing required field {name}")
-    for field, message in (
-        ("Action", "Policy has invalid action"),
-        ("Resource", "Policy has invalid resource"),
-    ):
-        values = statement.get(field, statement.get(f"Not{field}"))
-        values = [values] if isinstance(values, str) else values
-        if not isinstance(values, list) or not all(isinstance(value, str) for value in values):
-            raise Invalid("policy", message)
-        if field == "Action" and not all(value == "*" or value.startswith("s3:") for value in values):
-            raise Invalid("policy", message)
-        if field == "Resource" and not all(_is_own(value, bucket_arn) for value in values):
-            raise Invalid("policy", message)
-
-
-def _is_own(resource: str, bucket_arn: str) -> bool:
-    return resource == bucket_arn or resource.startswith(f"{bucket_arn}/") or resource in ("*", f"{bucket_arn}*")
+def _check_new(bucket: Bucket, acl: Asked) -> None:
+    """In the words that S3 has for new buckets (S3 User Guide, "Controlling ownership of objects")."""
+    if bucket.ownership == ENFORCED:
+        raise Invalid(
+            "acl_ownership",
+            "Bucket cannot have ACLs set with ObjectOwnership's BucketOwnerEnforced setting",
+            BucketName=bucket.name,
+        )
+    if acl.public and public.SETTING in bucket.settings:
+        raise Invalid(
+            "acl_blocked", "Bucket cannot have public ACLs set with BlockPublicAccess enabled", BucketName=bucket.name
+        )
 
 
 def check_cors_rule(rule: dict[str, Any]) -> None:

@@ -9,8 +9,10 @@ from sluiceway.core.store import Tx, View
 from sluiceway.errors import Conflict, Invalid, NotFound
 from sluiceway.services.objects import garbage, versions
 from sluiceway.services.objects.conditions import check_read, check_source, check_write
+from sluiceway.services.objects.grants import Asked
 from sluiceway.services.objects.history import History
 from sluiceway.services.objects.names import check_key, check_metadata, check_tags
+from sluiceway.services.objects.owning import applied, check_asked
 from sluiceway.services.objects.rows import BODIES, OBJECTS, Bucket, bucket_of
 from sluiceway.services.objects.values import (
     NO_CONDITIONS,
@@ -51,18 +53,21 @@ class Contents:
         actor: Actor,
         conditions: Conditions = NO_CONDITIONS,
         event: str = "ObjectCreated:Put",
+        acl: Asked | None = None,
     ) -> StoredObject:
         """Store an object whose blobs are sealed and new.
 
-        Raises ``NotFound("bucket")``, ``TooLarge("key"|"metadata")``, ``PreconditionFailed``.
+        Raises ``NotFound("bucket")``, ``TooLarge("key"|"metadata")``, ``PreconditionFailed``, ``Invalid("acl")``.
         """
         bucket = bucket_of(tx, bucket_name)
+        if acl is not None:
+            check_asked(tx, bucket, acl)
         check_key(key, self._limits)
         if attributes.metadata:
             check_metadata(attributes.metadata, self._limits)
         for piece in content.pieces:
             garbage.adopt(tx, piece.blob)
-        return self.place(tx, bucket, key, content, attributes, actor, conditions, event)
+        return self.place(tx, bucket, key, content, attributes, actor, conditions, event, acl=acl)
 
     def place(
         self,
@@ -76,8 +81,10 @@ class Contents:
         event: str,
         part_sizes: tuple[int, ...] = (),
         upload: str | None = None,
+        acl: Asked | None = None,
     ) -> StoredObject:
         """Make ``content``, whose blobs this transaction holds references to, the object under ``key``."""
+        owner, grants = applied(bucket, acl, actor)
         old = versions.current_at(tx, bucket.name, key)
         check_write(old, conditions)
         sequence = self._history.next_sequence(tx, bucket.name)
@@ -88,7 +95,7 @@ class Contents:
             etag=content.etag,
             modified_ms=tx.now_ms,
             sequence=sequence,
-            owner=actor.canonical_id,
+            owner=owner,
             attributes=attributes,
             checksum=content.checksum,
             inline=content.inline is not None,
@@ -96,6 +103,7 @@ class Contents:
             part_sizes=part_sizes,
             upload=upload,
             version=versions.new_version(sequence) if bucket.versioning == "Enabled" else None,
+            acl=grants,
         )
         versions.make_way(tx, bucket, key, old)
         tx.put(OBJECTS, (bucket.name, key), stored.to_json())
@@ -147,6 +155,7 @@ class Contents:
         actor: Actor,
         conditions: Conditions = NO_CONDITIONS,
         recomputed: tuple[str, Checksum | None] | None = None,
+        acl: Asked | None = None,
     ) -> StoredObject:
         """Make ``target`` (bucket, key) a new object with the bytes of ``source``, without moving them.
 
@@ -156,6 +165,8 @@ class Contents:
         """
         bucket = bucket_of(tx, target[0])
         check_key(target[1], self._limits)
+        if acl is not None:
+            check_asked(tx, bucket, acl)
         stored = _at(tx, source)
         if stored is None or stored.sequence != seen:
             raise Conflict("source", "The source was changed while it was being copied. Please try again.")
@@ -167,7 +178,7 @@ class Contents:
         etag, checksum = recomputed or (stored.etag, stored.checksum)
         content = Content(stored.size, etag, checksum, found.inline, found.pieces)
         about = attributes or stored.attributes
-        return self.place(tx, bucket, target[1], content, about, actor, conditions, "ObjectCreated:Copy")
+        return self.place(tx, bucket, target[1], content, about, actor, conditions, "ObjectCreated:Copy", acl=acl)
 
     def find_source(self, view: View, source: Source, conditions: Conditions) -> Found:
         """The source of a copy. Raises as ``head``; a source that is "not modified" fails, too."""

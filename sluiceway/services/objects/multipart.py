@@ -18,8 +18,10 @@ from sluiceway.core.store import Tx, View
 from sluiceway.errors import Invalid, NotFound, TooLarge
 from sluiceway.services.objects import checksums, garbage, versions
 from sluiceway.services.objects.contents import Contents
+from sluiceway.services.objects.grants import Asked
 from sluiceway.services.objects.listing import common_prefix
 from sluiceway.services.objects.names import check_key, check_metadata
+from sluiceway.services.objects.owning import check_asked
 from sluiceway.services.objects.rows import PARTS, UPLOADS, bucket_of
 from sluiceway.services.objects.values import (
     NO_CONDITIONS,
@@ -36,7 +38,8 @@ from sluiceway.services.objects.values import (
 
 @dataclass(frozen=True, slots=True)
 class Upload:
-    """An upload that was begun. ``named`` is whether the client chose the checksum algorithm."""
+    """An upload that was begun. ``named`` is whether the client chose the checksum algorithm; ``acl`` is the list that
+    the object will get."""
 
     id: str
     key: str
@@ -46,6 +49,7 @@ class Upload:
     type: ChecksumType
     named: bool
     attributes: Attributes
+    acl: Asked | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,9 +100,13 @@ class Multipart:
         actor: Actor,
         algorithm: str | None = None,
         type_: str | None = None,
+        acl: Asked | None = None,
     ) -> Upload:
-        """Begin an upload. Raises ``Invalid("request")`` for a checksum type that the algorithm lacks."""
-        bucket_of(tx, bucket)
+        """Begin an upload. Raises ``Invalid("request")`` for a checksum type that the algorithm lacks,
+        ``Invalid("acl")``."""
+        found = bucket_of(tx, bucket)
+        if acl is not None:
+            check_asked(tx, found, acl)
         check_key(key, self._limits)
         check_metadata(attributes.metadata, self._limits)
         chosen = algorithm or checksums.DEFAULT_ALGORITHM
@@ -113,6 +121,7 @@ class Multipart:
             checked,
             algorithm is not None,
             attributes,
+            acl,
         )
         tx.put(UPLOADS, (bucket, key, upload.id), _upload_row(upload))
         return upload
@@ -208,6 +217,7 @@ class Multipart:
             "ObjectCreated:CompleteMultipartUpload",
             tuple(part.size for part in parts),
             upload_id,
+            upload.acl,
         )
 
     def abort(self, tx: Tx, bucket: str, key: str, upload_id: str) -> None:
@@ -362,7 +372,7 @@ def _invalid_part(upload: Upload, choice: Chosen) -> Invalid:
 
 def _upload_row(upload: Upload) -> dict[str, Any]:
     about = upload.attributes
-    return {
+    row: dict[str, Any] = {
         "initiated_ms": upload.initiated_ms,
         "owner": upload.owner,
         "checksum": [upload.algorithm, upload.type, upload.named],
@@ -374,12 +384,16 @@ def _upload_row(upload: Upload) -> dict[str, Any]:
             "storage_class": about.storage_class,
         },
     }
+    if upload.acl is not None:
+        row["acl"] = upload.acl.to_json()
+    return row
 
 
 def _upload(key: str, upload_id: str, row: dict[str, Any]) -> Upload:
     algorithm, type_, named = row["checksum"]
     attributes = Attributes(**row["attributes"])
-    return Upload(upload_id, key, row["initiated_ms"], row["owner"], algorithm, type_, named, attributes)
+    acl = Asked.from_json(row["acl"]) if "acl" in row else None
+    return Upload(upload_id, key, row["initiated_ms"], row["owner"], algorithm, type_, named, attributes, acl)
 
 
 def _part_row(part: Part) -> dict[str, Any]:

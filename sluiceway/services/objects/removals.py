@@ -17,6 +17,7 @@ from sluiceway.services.objects import versions
 from sluiceway.services.objects.conditions import check_write
 from sluiceway.services.objects.history import History
 from sluiceway.services.objects.names import check_key
+from sluiceway.services.objects.owning import applied
 from sluiceway.services.objects.rows import OBJECTS, Bucket, bucket_of
 from sluiceway.services.objects.values import NO_CONDITIONS, Actor, Conditions, Kept, Marker, StoredObject
 
@@ -141,7 +142,7 @@ class Removals:
             self._history.note(tx, bucket, f"{cause}:Delete", key, sequence, None, actor)
             return Removed()
         version = versions.new_version(sequence) if bucket.versioning == "Enabled" else None
-        marker = Marker(tx.now_ms, sequence, actor.canonical_id, version)
+        marker = Marker(tx.now_ms, sequence, applied(bucket, None, actor)[0], version)
         versions.keep(tx, bucket.name, key, marker)
         self._history.note(tx, bucket, f"{cause}:DeleteMarkerCreated", key, sequence, marker, actor)
         return Removed(marker.version_id, marker=True)

@@ -34,7 +34,10 @@ Versioning = Literal["", "Enabled", "Suspended"]
 
 @dataclass(frozen=True, slots=True)
 class Bucket:
-    """A bucket. ``settings`` are the kinds that it has a row for, so that what it lacks costs no read."""
+    """A bucket. ``settings`` are the kinds that it has a row for, so that what it lacks costs no read.
+
+    ``ownership`` is the rule of its ownership controls, "" where they were deleted.
+    """
 
     name: str
     created_ms: int
@@ -42,6 +45,12 @@ class Bucket:
     region: str
     settings: tuple[str, ...] = ()
     versioning: Versioning = ""
+    ownership: str = "BucketOwnerEnforced"
+
+    @property
+    def lists(self) -> bool:
+        """Whether access control lists have a say here."""
+        return self.ownership != "BucketOwnerEnforced"
 
     @property
     def arn(self) -> str:
@@ -58,13 +67,17 @@ class Bucket:
         }
         if self.versioning:
             row["versioning"] = self.versioning
+        if self.lists:
+            row["ownership"] = self.ownership
         return row
 
     @classmethod
     def from_json(cls, name: str, row: dict[str, Any]) -> Bucket:
         """The bucket that ``to_json`` wrote."""
         settings = tuple(row["settings"])
-        return cls(name, row["created_ms"], row["owner"], row["region"], settings, row.get("versioning", ""))
+        ownership = row.get("ownership", "BucketOwnerEnforced")
+        versioning = row.get("versioning", "")
+        return cls(name, row["created_ms"], row["owner"], row["region"], settings, versioning, ownership)
 
 
 def bucket_of(view: View, name: str) -> Bucket:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from sluiceway.config import ObjectSettings
 from sluiceway.core.identity import Scope
+from sluiceway.services.objects.acls import Acls
 from sluiceway.services.objects.buckets import Buckets
 from sluiceway.services.objects.contents import Contents
 from sluiceway.services.objects.history import History
@@ -20,7 +21,8 @@ class Objects:
         history = History(scope, deliver)
         self.scope = scope
         self.limits = limits
-        self.buckets = Buckets(scope, limits, deliver)
+        self.acls = Acls(history)
+        self.buckets = Buckets(scope, limits, deliver, self.acls)
         self.contents = Contents(limits, history)
         self.removals = Removals(limits, history)
         self.multipart = Multipart(limits, self.contents)

@@ -130,7 +130,8 @@ class Marker:
 class StoredObject:
     """One version's row. ``sequence`` is its place in the bucket's history and names its body's row.
 
-    ``version`` is None for the null version, so that buckets without versioning have nothing to keep of it.
+    ``version`` is None for the null version, so that buckets without versioning have nothing to keep of it. ``acl`` is
+    its access control list where that is not the private one.
     """
 
     size: int
@@ -145,6 +146,7 @@ class StoredObject:
     part_sizes: tuple[int, ...] = ()
     upload: str | None = None
     version: str | None = None
+    acl: tuple[tuple[str, str], ...] | None = None
 
     @property
     def version_id(self) -> str:
@@ -175,6 +177,8 @@ class StoredObject:
         row.update((name, value) for name, value in optional.items() if value)
         if self.part_sizes:
             row["parts"] = _runs(self.part_sizes)
+        if self.acl is not None:
+            row["acl"] = self.acl
         if self.checksum:
             row["checksum"] = [self.checksum.algorithm, self.checksum.value, self.checksum.type]
         return row
@@ -184,6 +188,7 @@ class StoredObject:
         """The object that ``to_json`` wrote."""
         checksum = row.get("checksum")
         parts = row.get("parts")
+        acl = row.get("acl")
         return cls(
             size=row["size"],
             etag=row["etag"],
@@ -203,6 +208,7 @@ class StoredObject:
             part_sizes=tuple(size for size, count in parts for _ in range(count)) if parts else (),
             upload=row.get("upload"),
             version=row.get("version"),
+            acl=tuple((grantee, permission) for grantee, permission in acl) if acl is not None else None,
         )
 
 
