@@ -368,8 +368,7 @@ def call(
     tools = MagicMock()
     tools.clock.now_ms.return_value = 1_767_225_610_500  # 10.5 seconds after that
     tools.objects.scope = Scope("000000000000", "eu-north-1")
-    actor = Actor("AWS:ada", ADA, "192.0.2.1", "r", "h")
-    return Call(request, operation, Address("photos", "a", b"/photos/a"), query or {}, verified, actor, tools)
+    return Call(request, operation, Address("photos", "a", b"/photos/a"), query or {}, verified, tools)
 
 
 def collected(made: Call, action: str, tags: dict[str, str] | None = None) -> dict[str, list[str]]:

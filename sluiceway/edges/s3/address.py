@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 
 from sluiceway.edges.http import Request, decode
 
@@ -20,7 +21,7 @@ _VIRTUAL = (
 )
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Address:
     """``bucket`` and ``key`` are decoded and empty where the request has none. ``raw_path`` is the
     path-style form, as the service model writes it."""
@@ -33,17 +34,19 @@ class Address:
 def address_of(request: Request) -> Address:
     """Raises ``Invalid("uri")`` if the path is not UTF-8."""
     raw = request.raw_path
-    host = request.headers.get("host").lower()
-    if "." in host and ("localhost" in host or "amazonaws.com" in host):
-        bucket = None if _PLAIN.match(host) else bucket_in(host)
-        if bucket:
-            raw = b"/" + bucket.encode() + raw
+    bucket = bucket_in(request.headers.get("host"))
+    if bucket:
+        raw = b"/" + bucket.encode() + raw
     head, _, tail = raw[1:].partition(b"/")
     return Address(decode(head), decode(tail) if tail else "", raw)
 
 
+@lru_cache(maxsize=256)  # clients use a few names
 def bucket_in(host: str) -> str | None:
-    """The bucket that a host in lower case names; None if it is not virtual-hosted."""
+    """The bucket that a host names; None if it is not virtual-hosted."""
+    host = host.lower()
+    if not ("localhost" in host or "amazonaws.com" in host) or _PLAIN.match(host):
+        return None
     for pattern in _VIRTUAL:
         match = pattern.match(host)
         if match is not None:

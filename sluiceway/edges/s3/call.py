@@ -11,7 +11,7 @@ from sluiceway.config import ObjectSettings
 from sluiceway.core.blobs import Blobs
 from sluiceway.core.clock import Clock
 from sluiceway.core.identity import ANONYMOUS, Principal
-from sluiceway.core.store import Store
+from sluiceway.core.store import Store, View
 from sluiceway.edges.aws.codecs import ServiceCodec
 from sluiceway.edges.aws.pipeline import Authorize
 from sluiceway.edges.http import Request, Response
@@ -20,6 +20,7 @@ from sluiceway.edges.s3.address import Address
 from sluiceway.edges.sigv4 import SignatureVerifier, Verified
 from sluiceway.services.objects import Objects
 from sluiceway.services.objects.buckets import Access
+from sluiceway.services.objects.contents import Found
 from sluiceway.services.objects.values import Actor, StoredObject
 
 
@@ -36,22 +37,31 @@ class Tools:
     clock: Clock
     pins: Counter[str]
     verifier: SignatureVerifier
+    host_id: str
 
 
 @dataclass(slots=True)
 class Call:
     """An authenticated request. ``access`` is None where no bucket is named or it is not there yet. ``seen`` is the
-    action and resource that were allowed by an object's own list or tags, and that object."""
+    action and resource that were allowed by an object's own list or tags, and that object. ``looked`` is what was
+    read together with the bucket."""
 
     request: Request
     operation: str
     address: Address
     query: Mapping[str, str]
     verified: Verified
-    actor: Actor
     tools: Tools
     access: Access | None = None
     seen: tuple[str, str, StoredObject] | None = None
+    looked: Found | None = None
+
+    @property
+    def actor(self) -> Actor:
+        """Who calls, as what is written names it."""
+        request, principal = self.request, self.verified.principal
+        host_id = self.tools.host_id
+        return Actor(told_name(principal), principal.canonical_id, request.client, request.request_id, host_id)
 
     @property
     def bucket(self) -> str:
@@ -109,3 +119,4 @@ def told_name(principal: Principal) -> str:
 
 
 Handler = Callable[[Call], Awaitable[Response]]
+Look = Callable[[View, Call], Found]

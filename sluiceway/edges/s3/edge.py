@@ -13,8 +13,7 @@ from typing import Final
 from sluiceway.config import ObjectSettings
 from sluiceway.core.blobs import Blobs
 from sluiceway.core.clock import Clock, new_token
-from sluiceway.core.identity import Principal
-from sluiceway.core.store import Store
+from sluiceway.core.store import Store, View
 from sluiceway.core.wakeups import Wakeups
 from sluiceway.edges.aws.codecs import Codecs
 from sluiceway.edges.aws.pipeline import Authorize
@@ -22,7 +21,7 @@ from sluiceway.edges.http import ClientGone, Request, Response
 from sluiceway.edges.s3 import cors, deciding
 from sluiceway.edges.s3.address import Address, address_of
 from sluiceway.edges.s3.admission import admit
-from sluiceway.edges.s3.call import Call, Tools, told_name
+from sluiceway.edges.s3.call import Call, Tools
 from sluiceway.edges.s3.error import code_of, fields_of
 from sluiceway.edges.s3.router import Route, route
 from sluiceway.edges.s3.sweeper import BlobSweeper
@@ -30,10 +29,10 @@ from sluiceway.edges.s3.versions import marker_headers
 from sluiceway.edges.sigv4 import SignatureVerifier
 from sluiceway.errors import AccessDenied, DomainError, NotFound
 from sluiceway.services.objects import Objects
-from sluiceway.services.objects.values import Actor
 
 log = logging.getLogger(__name__)
 
+_OWNERS: Final = frozenset({"x-amz-expected-bucket-owner", "x-amz-source-expected-bucket-owner"})
 _INTERNAL = "We encountered an internal error. Please try again."
 #: Errors after which the rest of a body would still come: the connection is of no more use.
 _CLOSING: Final = frozenset({"RequestTimeout", "EntityTooLarge"})
@@ -56,7 +55,7 @@ class S3Edge:
         self._verifier = verifier
         self._host_id = new_token(24)
         codec = codecs.codec_for("s3")
-        self._tools = Tools(store, blobs, objects, codec, authorize, limits, clock, Counter(), verifier)
+        self._tools = Tools(store, blobs, objects, codec, authorize, limits, clock, Counter(), verifier, self._host_id)
 
     def sweeper(self, wakeups: Wakeups) -> BlobSweeper:
         """It shares this edge's knowledge of which blobs are being read."""
@@ -75,8 +74,7 @@ class S3Edge:
             verified = self._verifier.verify(request, "s3")
             found = route(request.method, address, query, request.headers)
             operation = found.name
-            actor = self._actor(request, verified.principal)
-            call = Call(request, found.name, address, query, verified, actor, self._tools)
+            call = Call(request, found.name, address, query, verified, self._tools)
             await self._admit(call, found)
             response = await found.handler(call)
         except ClientGone:
@@ -97,8 +95,9 @@ class S3Edge:
         if call.bucket:
             resource = f"arn:aws:s3:::{call.bucket}"
             if found.name != "CreateBucket":
-                call.access = await tools.store.view(tools.objects.buckets.access, call.bucket)
-                self._check_owner(call.request)
+                await tools.store.view(self._look, call, found)
+                if call.request.headers.has_any(_OWNERS):
+                    self._check_owner(call.request)
         if call.key:
             resource = f"{resource}/{call.key}"
         if not found.action:
@@ -109,14 +108,16 @@ class S3Edge:
         if not deciding.is_free(call, call.access):
             await admit(call, action, resource)
 
+    def _look(self, view: View, call: Call, found: Route) -> None:
+        call.access = self._tools.objects.buckets.access(view, call.bucket)
+        if found.look is not None and deciding.is_free(call, call.access):
+            call.looked = found.look(view, call)
+
     def _check_owner(self, request: Request) -> None:
         account = self._tools.objects.scope.account
-        for header in ("x-amz-expected-bucket-owner", "x-amz-source-expected-bucket-owner"):
+        for header in _OWNERS:
             if request.headers.get(header) not in ("", account):
                 raise AccessDenied("owner", "Access Denied")
-
-    def _actor(self, request: Request, principal: Principal) -> Actor:
-        return Actor(told_name(principal), principal.canonical_id, request.client, request.request_id, self._host_id)
 
     async def _preflight(self, request: Request, address: Address) -> Response:
         rules = None
@@ -171,8 +172,8 @@ class S3Edge:
         return Response(wire.status, headers, wire.body)
 
     def _finish(self, request: Request, response: Response) -> Response:
-        headers = response.headers
-        if not any(name.lower() == "x-amz-request-id" for name, _ in headers):
-            headers.append(("x-amz-request-id", request.request_id))
+        headers, request_id = response.headers, ("x-amz-request-id", request.request_id)
+        if request_id not in headers:  # codecs give it
+            headers.append(request_id)
         headers.append(("x-amz-id-2", self._host_id))
         return response

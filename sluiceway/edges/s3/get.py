@@ -8,13 +8,13 @@ from dataclasses import dataclass
 
 from sluiceway.core.store import View
 from sluiceway.edges.http import Response
-from sluiceway.edges.s3.call import Call, Tools
+from sluiceway.edges.s3.call import Call, Look, Tools
 from sluiceway.edges.s3.headers import OVERRIDES, checksum_headers, conditions_from, http_date, object_headers
 from sluiceway.edges.s3.versions import shown_version, version_headers, version_of
 from sluiceway.errors import AccessDenied, Invalid, NotFound, PreconditionFailed, Unavailable
-from sluiceway.services.objects.conditions import NotModified
+from sluiceway.services.objects.conditions import NotModified, check_read
 from sluiceway.services.objects.contents import Found
-from sluiceway.services.objects.values import Conditions, Piece, StoredObject
+from sluiceway.services.objects.values import Piece, StoredObject
 
 _RANGE = re.compile(r"bytes=(\d*)-(\d*)\Z")
 #: An object may be overwritten between its row's reading and its blob's opening; then it is looked up again.
@@ -34,11 +34,12 @@ async def get_object(call: Call) -> Response:
     """The object's bytes: from the store where they are inline, else streamed from blobs."""
     conditions = conditions_from(call.request.headers)
     for _ in range(_TRIES):
+        found = await _read(call, _find)
+        stored = found.stored
         try:
-            found = await _look_up(call, conditions)
+            check_read(stored, conditions)
         except NotModified as error:
             return _not_modified(call, error)
-        stored = found.stored
         span = _span(call, stored)
         headers = _headers(call, stored, span)
         status = 206 if span.partial else 200
@@ -53,34 +54,48 @@ async def get_object(call: Call) -> Response:
 
 async def head_object(call: Call) -> Response:
     """What GetObject would say, without the bytes."""
+    found = await _read(call, _head)
+    stored = found.stored
     try:
-        stored = await call.tools.store.view(_head, call, conditions_from(call.request.headers))
+        check_read(stored, conditions_from(call.request.headers))
     except NotModified as error:
         return _not_modified(call, error)
     span = _span(call, stored)
     return Response(206 if span.partial else 200, _headers(call, stored, span))
 
 
-async def _look_up(call: Call, conditions: Conditions) -> Found:
-    return await call.tools.store.view(_find, call, conditions)
+async def _read(call: Call, looking: Look) -> Found:
+    """What was read with the bucket; from then on, what is there now."""
+    looked, call.looked = call.looked, None
+    return looked if looked is not None else await call.tools.store.view(looking, call)
 
 
-def _find(view: View, call: Call, conditions: Conditions) -> Found:
+def look(view: View, call: Call) -> Found:
+    """The object and its bytes' place, where nobody need be asked."""
+    return call.tools.objects.contents.find(view, call.bucket, call.key, version=version_of(call))
+
+
+def look_at_head(view: View, call: Call) -> Found:
+    """The object alone."""
+    stored = call.tools.objects.contents.head(view, call.bucket, call.key, version=version_of(call))
+    return Found(stored, None, ())
+
+
+def _find(view: View, call: Call) -> Found:
+    return _seen(look, view, call)
+
+
+def _head(view: View, call: Call) -> Found:
+    return _seen(look_at_head, view, call)
+
+
+def _seen(looking: Look, view: View, call: Call) -> Found:
     try:
-        found = call.tools.objects.contents.find(view, call.bucket, call.key, conditions, version_of(call))
+        found = looking(view, call)
     except NotFound as error:
         raise _hidden(call, error) from None
     call.check_seen(found.stored)
     return found
-
-
-def _head(view: View, call: Call, conditions: Conditions) -> StoredObject:
-    try:
-        stored = call.tools.objects.contents.head(view, call.bucket, call.key, conditions, version_of(call))
-    except NotFound as error:
-        raise _hidden(call, error) from None
-    call.check_seen(stored)
-    return stored
 
 
 def _hidden(call: Call, error: NotFound) -> NotFound | AccessDenied:

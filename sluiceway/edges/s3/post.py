@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import AsyncIterator, Mapping
-from dataclasses import replace
 from typing import Final
 from urllib.parse import quote, urlencode, urlsplit
 
@@ -19,7 +18,7 @@ from sluiceway.edges.http import Headers, Request, Response
 from sluiceway.edges.s3.address import Address
 from sluiceway.edges.s3.admission import admit
 from sluiceway.edges.s3.body import receive_file
-from sluiceway.edges.s3.call import Call, told_name
+from sluiceway.edges.s3.call import Call
 from sluiceway.edges.s3.checksums import Promise
 from sluiceway.edges.s3.deciding import is_free
 from sluiceway.edges.s3.form import FormReader
@@ -163,10 +162,8 @@ def _as_put(call: Call, fields: Mapping[str, str], verified: Verified) -> Call:
     request = Request(
         "PUT", path, b"", Headers(items), asked.body, asked.scheme, asked.client, asked.request_id, asked.scratch
     )
-    principal = verified.principal
-    actor = replace(call.actor, principal_id=told_name(principal), canonical_id=principal.canonical_id)
     address = Address(call.bucket, key, path)
-    return Call(request, call.operation, address, {}, verified, actor, call.tools, call.access)
+    return Call(request, call.operation, address, {}, verified, call.tools, call.access)
 
 
 def _headers(call: Call, fields: Mapping[str, str]) -> list[tuple[str, str]]:

@@ -13,7 +13,7 @@ from typing import Final, Literal
 from sluiceway.edges.http import Headers
 from sluiceway.edges.s3 import acl, buckets, delete, get, list, multipart, post, public, put, tagging, versions
 from sluiceway.edges.s3.address import Address
-from sluiceway.edges.s3.call import Handler
+from sluiceway.edges.s3.call import Handler, Look
 from sluiceway.errors import Invalid, NotFound, NotImplementedYet
 
 Level = Literal["service", "bucket", "object"]
@@ -22,12 +22,14 @@ Level = Literal["service", "bucket", "object"]
 @dataclass(frozen=True, slots=True)
 class Route:
     """``name`` is the service model's; ``action`` is what policies call it (empty: the handler decides), and
-    ``version_action`` where the request names a version (empty: it can't)."""
+    ``version_action`` where the request names a version (empty: it can't). ``look`` reads what the handler wants
+    together with the bucket, where nothing can refuse it."""
 
     name: str
     action: str
     handler: Handler
     version_action: str = ""
+    look: Look | None = None
 
     def versioned(self) -> str:
         """The action where a version is named. Raises ``Invalid("argument")``."""
@@ -135,8 +137,10 @@ ROUTES: Final[Mapping[tuple[Level, str, str], Route]] = {
     ),
     ("object", "PUT", ""): Route("PutObject", "s3:PutObject", put.put_object),
     ("object", "PUT", "copy"): Route("CopyObject", "s3:PutObject", put.copy_object),
-    ("object", "GET", ""): Route("GetObject", "s3:GetObject", get.get_object, "s3:GetObjectVersion"),
-    ("object", "HEAD", ""): Route("HeadObject", "s3:GetObject", get.head_object, "s3:GetObjectVersion"),
+    ("object", "GET", ""): Route("GetObject", "s3:GetObject", get.get_object, "s3:GetObjectVersion", get.look),
+    ("object", "HEAD", ""): Route(
+        "HeadObject", "s3:GetObject", get.head_object, "s3:GetObjectVersion", get.look_at_head
+    ),
     ("object", "DELETE", ""): Route("DeleteObject", "s3:DeleteObject", delete.delete_object, "s3:DeleteObjectVersion"),
     ("object", "GET", "acl"): Route("GetObjectAcl", "s3:GetObjectAcl", acl.get_object_acl, "s3:GetObjectVersionAcl"),
     ("object", "PUT", "acl"): Route("PutObjectAcl", "s3:PutObjectAcl", acl.put_object_acl, "s3:PutObjectVersionAcl"),

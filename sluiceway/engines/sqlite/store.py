@@ -44,8 +44,7 @@ class SqliteStore:
     async def commit(self, fn: Callable[Concatenate[Tx, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
         """See ``core.store.Store``."""
         answer: asyncio.Future[T] = asyncio.get_running_loop().create_future()
-        name = getattr(fn, "__qualname__", repr(fn))
-        self._writer.submit(Job(lambda tx: fn(tx, *args, **kwargs), name, answer))
+        self._writer.submit(Job(fn, args, kwargs, answer))
         return await answer
 
     async def view(self, fn: Callable[Concatenate[View, P], T], *args: P.args, **kwargs: P.kwargs) -> T:

@@ -36,11 +36,17 @@ _LOG_FACTOR = 4  # times the size at which checkpoints begin: then the writer wa
 class Job:
     """One transaction function and what came of it."""
 
-    run: Callable[[SqliteTx], Any]
-    name: str
+    fn: Callable[..., Any]
+    args: tuple[Any, ...]
+    kwargs: dict[str, Any]
     answer: asyncio.Future[Any]
     result: Any = None
     error: BaseException | None = None
+
+    @property
+    def name(self) -> str:
+        """What the log calls it."""
+        return getattr(self.fn, "__qualname__", repr(self.fn))
 
 
 @dataclass(slots=True)
@@ -69,7 +75,7 @@ class Writer:
         self._jobs: deque[Job] = deque()
         self._ready = threading.Condition()
         self._closing = False
-        self._current: tuple[SqliteTx, float, str] | None = None
+        self._current: tuple[SqliteTx, float, Job] | None = None
         self.log_pages = 0  # in the write-ahead log, since it last began anew
         self._connection = self._connect()
         self.stats = StoreStats(waiting=lambda: len(self._jobs))
@@ -103,7 +109,7 @@ class Writer:
         if current is not None and time.monotonic() - current[1] > self._limits.function_limit_ms / 1000:
             current[0].expired = True
             self._connection.interrupt()
-            log.error("transaction function %s is over its time limit and was interrupted", current[2])
+            log.error("transaction function %s is over its time limit and was interrupted", current[2].name)
 
     def _work(self) -> None:
         while True:
@@ -185,10 +191,10 @@ class Writer:
         self._connection.execute("SAVEPOINT one")
         began = time.monotonic()
         tx.expired = False
-        self._current = (tx, began, job.name)
+        self._current = (tx, began, job)
         job.result, job.error = None, None
         try:
-            job.result = job.run(tx)
+            job.result = job.fn(tx, *job.args, **job.kwargs)
             names |= tx.settle()
         except STORAGE_ERRORS:
             raise
