@@ -148,6 +148,10 @@ class Body:
             else:
                 await source.more(self._idle_s)
 
+    def at_hand(self) -> bytes | None:
+        """The whole body if it has come, as most small ones have with their headers; else None, and nothing is taken."""
+        return self._source.take() if self._source.ended else None
+
     async def read(self, limit_bytes: int) -> bytes:
         """The whole body. Raises ``TooLarge("request")`` as soon as it is known to pass ``limit_bytes``."""
         if self._announced is not None and self._announced > limit_bytes:

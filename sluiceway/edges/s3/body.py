@@ -107,10 +107,15 @@ async def receive(call: Call, promise: Promise | None, algorithm: str, *, inline
         )
     content_md5(call.request.headers)  # whose form can be refused before the body
     sums = sums_of(algorithm, len(call.verified.payload_sha256) == 64, promise)
-    chunks = call.request.body.chunks() if decoder is None else _decoded(call, decoder, size)
-    if not inline or size > limits.inline_bytes_max:
-        return await _to_blob(call, chunks, size, sums, promise, decoder)
-    body = await _collect(chunks, size)
+    to_store = inline and size <= limits.inline_bytes_max
+    body = call.request.body.at_hand() if to_store and decoder is None else None
+    if body is None:
+        chunks = call.request.body.chunks() if decoder is None else _decoded(call, decoder, size)
+        if not to_store:
+            return await _to_blob(call, chunks, size, sums, promise, decoder)
+        body = await _collect(chunks, size)
+    if len(body) != size:
+        raise _incomplete()
     for hasher in sums.all():
         hasher.update(body)
     content = sums.content(size, inline=body)
@@ -184,8 +189,6 @@ async def _collect(chunks: AsyncIterator[bytes], size: int) -> bytes:
         if got > size:
             raise _incomplete()
         parts.append(chunk)
-    if got != size:
-        raise _incomplete()
     return parts[0] if len(parts) == 1 else b"".join(parts)
 
 

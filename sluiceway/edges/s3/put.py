@@ -53,18 +53,11 @@ async def put_content(call: Call, receive: Receive, event: str) -> StoredObject:
     acl = list_of(headers)
     promise = promise_of(headers)
     content = await receive(call, promise, algorithm_or_default(promise))
+    put = (call.bucket, call.key, content, attributes, call.actor, conditions, event, acl)
+    if not content.pieces:
+        return await tools.store.commit(tools.objects.contents.put, *put)
     async with body.keeping(tools, content):
-        return await tools.store.commit(
-            tools.objects.contents.put,
-            call.bucket,
-            call.key,
-            content,
-            attributes,
-            call.actor,
-            conditions,
-            event,
-            acl,
-        )
+        return await tools.store.commit(tools.objects.contents.put, *put)
 
 
 def stored_headers(stored: StoredObject) -> list[tuple[str, str]]:

@@ -35,7 +35,7 @@ from sluiceway.services.objects.values import Actor
 _PARTS_DROPPED_MAX = 10_000
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Access:
     """What decides about a request before its operation runs.
 

@@ -27,7 +27,7 @@ from sluiceway.services.objects.values import (
 )
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Found:
     """An object with the place of its bytes: ``inline`` (if they were asked for) or ``pieces``."""
 

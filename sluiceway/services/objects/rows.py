@@ -32,7 +32,7 @@ PARTS: Final = "upload_parts"
 Versioning = Literal["", "Enabled", "Suspended"]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Bucket:
     """A bucket. ``settings`` are the kinds that it has a row for, so that what it lacks costs no read.
 

@@ -1,6 +1,7 @@
 """The words of the object service: who acts, what an object is, where its bytes lie.
 
-Rows are JSON; these classes are their typed form at the border between the service and its edges.
+Rows are JSON; these classes are their typed form at the border between the service and its edges. Nobody changes one
+once it is made. Those that every request makes are not frozen all the same, as that doubles the time it takes.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ NULL_VERSION: Final = "null"
 HISTORY = "bucket/"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Actor:
     """Who asked, as the event record names it. ``canonical_id`` owns what the request makes."""
 
@@ -29,7 +30,7 @@ class Actor:
     host_id: str
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Checksum:
     """A checksum of the content: ``algorithm`` in S3's spelling ("CRC32C"), ``value`` in base64.
 
@@ -50,7 +51,7 @@ class Piece:
     size: int
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Content:
     """The bytes of an object: ``inline`` in the store, or ``pieces`` of blobs in order.
 
@@ -64,7 +65,7 @@ class Content:
     pieces: tuple[Piece, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Attributes:
     """What a client says about an object. ``headers`` are the system headers that are given back as they
     came, in lower case ("cache-control"); ``metadata`` are user metadata without their prefix."""
@@ -126,7 +127,7 @@ class Marker:
         return cls(row["modified_ms"], row["sequence"], row["owner"], row.get("version"))
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class StoredObject:
     """One version's row. ``sequence`` is its place in the bucket's history and names its body's row.
 
