@@ -476,14 +476,20 @@ def _payload(request: Request, claim: _Claim, s3: bool, body_sha256_hex: str | N
 def _canonical_request(request: Request, claim: _Claim, payload: str, s3: bool) -> str:
     terms = claim.terms
     lines = [request.method, _canonical_path(request.raw_path, s3), canonical_query(request.raw_query)]
-    headers = request.headers
-    for name in terms.signed_headers:
-        if name not in headers:
-            raise Unauthenticated("signature", _MISMATCH)
-        values = headers.all(name) if headers.repeated else [headers.get(name)]
-        lines.append(f"{name}:{','.join([_tidy(value) for value in values])}")
+    lines.append(_canonical_headers(request.headers, terms.signed_headers))
     lines += ["", ";".join(terms.signed_headers), payload]
     return "\n".join(lines)
+
+
+def _canonical_headers(headers: Headers, signed: tuple[str, ...]) -> str:
+    for name in signed:
+        if name not in headers:
+            raise Unauthenticated("signature", _MISMATCH)
+    if not headers.repeated:
+        plain = "\n".join([f"{name}:{headers.get(name)}" for name in signed])
+        if not any(mark in f"{plain}\n" for mark in ("  ", ": ", " \n", "\t")):
+            return plain  # nothing to tidy up in any of them
+    return "\n".join([f"{name}:{','.join(_tidy(value) for value in headers.all(name))}" for name in signed])
 
 
 def _tidy(value: str) -> str:
