@@ -9,12 +9,15 @@ from dataclasses import dataclass
 from sluiceway.core.store import View
 from sluiceway.edges.http import Response
 from sluiceway.edges.s3.call import Call, Look, Tools
+from sluiceway.edges.s3.encryption_headers import refuse_on_read
 from sluiceway.edges.s3.headers import OVERRIDES, checksum_headers, conditions_from, http_date, object_headers
 from sluiceway.edges.s3.versions import shown_version, version_headers, version_of
+from sluiceway.edges.s3.written import expiration_headers
 from sluiceway.errors import AccessDenied, Invalid, NotFound, PreconditionFailed, Unavailable
+from sluiceway.services.objects import part_sums
 from sluiceway.services.objects.conditions import NotModified, check_read
 from sluiceway.services.objects.contents import Found
-from sluiceway.services.objects.values import Piece, StoredObject
+from sluiceway.services.objects.values import Checksum, Piece, StoredObject
 
 _RANGE = re.compile(r"bytes=(\d*)-(\d*)\Z")
 #: An object may be overwritten between its row's reading and its blob's opening; then it is looked up again.
@@ -41,7 +44,7 @@ async def get_object(call: Call) -> Response:
         except NotModified as error:
             return _not_modified(call, error)
         span = _span(call, stored)
-        headers = _headers(call, stored, span)
+        headers = await _headers(call, stored, span)
         status = 206 if span.partial else 200
         if found.inline is not None:
             body = found.inline[span.start : span.start + span.length] if span.partial else found.inline
@@ -61,7 +64,7 @@ async def head_object(call: Call) -> Response:
     except NotModified as error:
         return _not_modified(call, error)
     span = _span(call, stored)
-    return Response(206 if span.partial else 200, _headers(call, stored, span))
+    return Response(206 if span.partial else 200, await _headers(call, stored, span))
 
 
 async def _read(call: Call, looking: Look) -> Found:
@@ -161,9 +164,11 @@ def _bad_range(header: str, size: int) -> Invalid:
     )
 
 
-def _headers(call: Call, stored: StoredObject, span: Span) -> list[tuple[str, str]]:
+async def _headers(call: Call, stored: StoredObject, span: Span) -> list[tuple[str, str]]:
+    refuse_on_read(call.request.headers)
     headers = object_headers(stored)
     headers.extend(version_headers(shown_version(call, stored)))
+    headers.extend(await expiration_headers(call, stored))
     headers.append(("content-length", str(span.length)))
     if span.partial:
         last = span.start + span.length - 1
@@ -171,10 +176,17 @@ def _headers(call: Call, stored: StoredObject, span: Span) -> list[tuple[str, st
             headers.append(("content-range", f"bytes {span.start}-{last}/{stored.size}"))
     if stored.part_sizes and "partNumber" in call.query:
         headers.append(("x-amz-mp-parts-count", str(len(stored.part_sizes))))
-    whole = span.length == stored.size
-    if whole and call.request.headers.get("x-amz-checksum-mode").upper() == "ENABLED":
-        headers.extend(checksum_headers(stored.checksum))
+    if call.request.headers.get("x-amz-checksum-mode").upper() == "ENABLED":
+        headers.extend(checksum_headers(await _checksum(call, stored, span)))
     return _overridden(call, headers)
+
+
+async def _checksum(call: Call, stored: StoredObject, span: Span) -> Checksum | None:
+    """Of the part that is read, or of the whole; of another range there is none."""
+    if stored.part_sizes and "partNumber" in call.query:
+        tools = call.tools
+        return await tools.store.view(part_sums.of_part, call.bucket, stored, int(call.query["partNumber"]))
+    return stored.checksum if span.length == stored.size else None
 
 
 def _overridden(call: Call, headers: list[tuple[str, str]]) -> list[tuple[str, str]]:

@@ -65,16 +65,33 @@ class Content:
     pieces: tuple[Piece, ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class Encryption:
+    """How bytes are to be encrypted, as S3 spells it ("aws:kms"). ``key`` is a KMS key's ARN, ``context`` base64 of
+    JSON; ``bucket_key`` is None where nothing was said."""
+
+    algorithm: str
+    key: str = ""
+    bucket_key: bool | None = None
+    context: str = ""
+
+    def to_json(self) -> list[Any]:
+        """As rows hold it."""
+        return [self.algorithm, self.key, self.bucket_key, self.context]
+
+
 @dataclass(slots=True)
 class Attributes:
     """What a client says about an object. ``headers`` are the system headers that are given back as they
-    came, in lower case ("cache-control"); ``metadata`` are user metadata without their prefix."""
+    came, in lower case ("cache-control"); ``metadata`` are user metadata without their prefix. ``encryption`` is
+    None where it is by S3's own keys, as nearly always."""
 
     content_type: str = "binary/octet-stream"
     headers: Mapping[str, str] = field(default_factory=dict)
     metadata: Mapping[str, str] = field(default_factory=dict)
     tags: Mapping[str, str] = field(default_factory=dict)
     storage_class: str = "STANDARD"
+    encryption: Encryption | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,6 +193,8 @@ class StoredObject:
             "version": self.version,
         }
         row.update((name, value) for name, value in optional.items() if value)
+        if about.encryption:
+            row["encryption"] = about.encryption.to_json()
         if self.part_sizes:
             row["parts"] = _runs(self.part_sizes)
         if self.acl is not None:
@@ -202,6 +221,7 @@ class StoredObject:
                 row.get("metadata", {}),
                 row.get("tags", {}),
                 row.get("class", "STANDARD"),
+                Encryption(*row["encryption"]) if "encryption" in row else None,
             ),
             checksum=Checksum(*checksum) if checksum else None,
             inline=row.get("inline", False),

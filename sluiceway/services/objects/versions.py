@@ -21,7 +21,7 @@ from typing import Final
 
 from sluiceway.core.store import Tx, View
 from sluiceway.errors import Invalid, NotFound
-from sluiceway.services.objects import garbage
+from sluiceway.services.objects import garbage, part_sums
 from sluiceway.services.objects.rows import BODIES, NULLS, OBJECTS, VERSIONS, Bucket
 from sluiceway.services.objects.values import NULL_VERSION, Kept, Marker, StoredObject, kept_of
 
@@ -193,6 +193,8 @@ def remove(tx: Tx, bucket: str, key: str, kept: Kept) -> None:
 
 def let_go(tx: Tx, bucket: str, stored: StoredObject) -> None:
     """Free the bytes of a version whose row goes."""
+    if stored.part_sizes:
+        part_sums.forget(tx, bucket, stored.sequence)
     if stored.blob is not None:
         garbage.drop(tx, [stored.blob])
         return
