@@ -96,12 +96,12 @@ def _seen(looking: Look, view: View, call: Call) -> Found:
     try:
         found = looking(view, call)
     except NotFound as error:
-        raise _hidden(call, error) from None
+        raise hidden(call, error) from None
     call.check_seen(found.stored)
     return found
 
 
-def _hidden(call: Call, error: NotFound) -> NotFound | AccessDenied:
+def hidden(call: Call, error: NotFound) -> NotFound | AccessDenied:
     """Who may not list the bucket is not told which keys it lacks (S3 API reference, GetObject)."""
     if error.kind not in ("key", "version"):
         return error

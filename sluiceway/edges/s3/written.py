@@ -8,7 +8,8 @@ from sluiceway.core.store import View
 from sluiceway.edges.s3.call import Call
 from sluiceway.edges.s3.encryption_headers import encryption_headers
 from sluiceway.edges.s3.headers import http_date
-from sluiceway.services.objects.lifecycle import SETTING, Subject, abortion, expiration, rules_of
+from sluiceway.services.objects.lifecycle.evaluation import Subject, abortion, expiration
+from sluiceway.services.objects.lifecycle.rules import SETTING, rules_of
 from sluiceway.services.objects.multipart import Upload
 from sluiceway.services.objects.values import StoredObject
 

@@ -22,6 +22,7 @@ from sluiceway.services.objects.rows import (
     BUCKETS,
     OBJECTS,
     PARTS,
+    RUNS,
     SETTINGS,
     UPLOADS,
     VERSIONS,
@@ -137,6 +138,7 @@ class Buckets:
                 raise Conflict("bucket", "The bucket has too many unfinished uploads: abort them first.")
         for kind in bucket.settings:
             tx.delete(SETTINGS, (name, kind))
+        tx.delete(RUNS, (name,))
         tx.delete(BUCKETS, (name,))
 
     def access(self, view: View, name: str) -> Access:

@@ -83,7 +83,9 @@ def check_configuration(rules: list[dict[str, Any]]) -> list[dict[str, Any]]:
         )
     bucket_key = bool(rule.get("BucketKeyEnabled"))
     if bucket_key and algorithm == "aws:kms:dsse":
-        raise Invalid("argument", "BucketKeyEnabled is not supported with aws:kms:dsse", ArgumentName="BucketKeyEnabled")
+        raise Invalid(
+            "argument", "BucketKeyEnabled is not supported with aws:kms:dsse", ArgumentName="BucketKeyEnabled"
+        )
     kept = {"SSEAlgorithm": algorithm} | ({"KMSMasterKeyID": key} if key else {})
     made: dict[str, Any] = {"ApplyServerSideEncryptionByDefault": kept, "BucketKeyEnabled": bucket_key}
     if rule.get("BlockedEncryptionTypes"):

@@ -9,6 +9,7 @@ from sluiceway.services.objects.buckets import Buckets
 from sluiceway.services.objects.contents import Contents
 from sluiceway.services.objects.encryption import Encrypting, KeyPort
 from sluiceway.services.objects.history import History
+from sluiceway.services.objects.lifecycle.service import Lifecycle
 from sluiceway.services.objects.multipart import Multipart
 from sluiceway.services.objects.notifications import NotificationPort
 from sluiceway.services.objects.removals import Removals
@@ -28,3 +29,4 @@ class Objects:
         self.contents = Contents(limits, history, encrypting)
         self.removals = Removals(limits, history)
         self.multipart = Multipart(limits, self.contents, encrypting)
+        self.lifecycle = Lifecycle(self.buckets, self.multipart, self.removals, history)

@@ -88,7 +88,9 @@ class Keys:
         """The key that a service of AWS keeps for the account ("alias/aws/s3"), made when it is first asked for."""
         if tx.get(ALIASES, (alias,)) is None:
             service = alias.rpartition("/")[2]
-            made = self.create(tx, f"Default key that protects my {service.upper()} objects when no other key is defined")
+            made = self.create(
+                tx, f"Default key that protects my {service.upper()} objects when no other key is defined"
+            )
             tx.put(ALIASES, (alias,), {"key_id": made.id, "created_ms": tx.now_ms})
         return self.get(tx, alias)
 

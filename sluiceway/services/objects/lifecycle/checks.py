@@ -279,7 +279,9 @@ def _check_generations(rules: list[dict[str, Any]]) -> None:
 
 
 def _malformed() -> Invalid:
-    return Invalid("malformed", "The XML you provided was not well-formed or did not validate against our published schema")
+    return Invalid(
+        "malformed", "The XML you provided was not well-formed or did not validate against our published schema"
+    )
 
 
 def _argument(message: str) -> Invalid:

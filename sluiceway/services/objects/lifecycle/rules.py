@@ -6,7 +6,7 @@ it came; these classes are what deciding needs of it. (S3 User Guide, "Lifecycle
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -74,6 +74,11 @@ class Rule:
     old_moves: tuple[tuple[Old, str], ...] = ()
     abort_days: int | None = None
 
+    def newer_kept(self) -> Iterator[int]:
+        """Numbers of newer noncurrent versions that its actions ask for."""
+        olds = (self.old_expiration, *(old for old, _ in self.old_moves))
+        return (old.newer for old in olds if old is not None)
+
     @classmethod
     def from_json(cls, row: dict[str, Any]) -> Rule:
         """The rule that a checked document has."""
@@ -88,7 +93,9 @@ class Rule:
             markers=bool(expiration.get("ExpiredObjectDeleteMarker")),
             moves=tuple((_when(move), move["StorageClass"]) for move in row.get("Transitions") or ()),
             old_expiration=_old(old) if old else None,
-            old_moves=tuple((_old(move), move["StorageClass"]) for move in row.get("NoncurrentVersionTransitions") or ()),
+            old_moves=tuple(
+                (_old(move), move["StorageClass"]) for move in row.get("NoncurrentVersionTransitions") or ()
+            ),
             abort_days=(row.get("AbortIncompleteMultipartUpload") or {}).get("DaysAfterInitiation"),
         )
 
