@@ -149,7 +149,8 @@ class StoredObject:
     """One version's row. ``sequence`` is its place in the bucket's history and names its body's row.
 
     ``version`` is None for the null version, so that buckets without versioning have nothing to keep of it. ``acl`` is
-    its access control list where that is not the private one.
+    its access control list where that is not the private one. ``retired_ms`` is when it stopped being the current
+    version, or 0.
     """
 
     size: int
@@ -165,6 +166,7 @@ class StoredObject:
     upload: str | None = None
     version: str | None = None
     acl: tuple[tuple[str, str], ...] | None = None
+    retired_ms: int = 0
 
     @property
     def version_id(self) -> str:
@@ -191,6 +193,7 @@ class StoredObject:
             "blob": self.blob,
             "upload": self.upload,
             "version": self.version,
+            "retired_ms": self.retired_ms,
         }
         row.update((name, value) for name, value in optional.items() if value)
         if about.encryption:
@@ -230,6 +233,7 @@ class StoredObject:
             upload=row.get("upload"),
             version=row.get("version"),
             acl=tuple((grantee, permission) for grantee, permission in acl) if acl is not None else None,
+            retired_ms=row.get("retired_ms", 0),
         )
 
 

@@ -140,8 +140,8 @@ class _Look:
     def _standing(self, key: str, kept: Kept) -> tuple[int | None, int]:
         """As ``standing``; carried along from version to version, so that each look counts a key's only once."""
         if self._newer is not None and self._newer[0] == key:
-            return self._newer[2], self._newer[1]
-        return standing(self._view, self._bucket, key, kept.sequence, None)
+            return _retired_ms(kept) or self._newer[2], self._newer[1]
+        return standing(self._view, self._bucket, key, kept, None)
 
     def _found(self, candidate: Candidate, weight: int) -> None:
         self._due.append(candidate)
@@ -162,18 +162,22 @@ def is_old_due(rules: Rules, subject: Subject, since_ms: int, newer: int, now_ms
     )
 
 
-def standing(view: View, bucket: str, key: str, sequence: int, most: int | None) -> tuple[int | None, int]:
+def standing(view: View, bucket: str, key: str, kept: Kept, most: int | None) -> tuple[int | None, int]:
     """Since when a version in ``object_versions`` is not current (None: it is the newest, a delete marker), and how
     many newer ones of its kind there are, counted up to ``most``."""
     current = current_at(view, bucket, key)
-    since_ms = current.modified_ms if current is not None else None
-    end = (bucket, key, -sequence)
+    newest_ms = current.modified_ms if current is not None else None
+    end = (bucket, key, -kept.sequence)
     for _, row in view.scan(VERSIONS, prefix=(bucket, key), end=end, reverse=True, limit=1):
-        since_ms = kept_of(row).modified_ms
-    if since_ms is None:
+        newest_ms = kept_of(row).modified_ms
+    if newest_ms is None:
         return None, 0
-    newer = 0
-    for _ in view.scan(VERSIONS, prefix=(bucket, key), end=end, limit=None if most is None else most + 1):
-        newer += 1
+    limit = None if most is None else most + 1
+    newer = sum(1 for _ in view.scan(VERSIONS, prefix=(bucket, key), end=end, limit=limit))
     # Where the newest is a delete marker it stands among them, without being noncurrent.
-    return since_ms, newer - (current is None)
+    return _retired_ms(kept) or newest_ms, newer - (current is None)
+
+
+def _retired_ms(kept: Kept) -> int:
+    """A delete marker's row does not say; then it is when what follows it was put."""
+    return kept.retired_ms if isinstance(kept, StoredObject) else 0

@@ -100,11 +100,13 @@ class Lifecycle:
 
     def _version(self, tx: Tx, bucket: Bucket, rules: Rules, key: str, sequence: int, actor: Actor) -> None:
         row = tx.get(VERSIONS, (bucket.name, key, -sequence))
-        most = max([0, *(newer for rule in rules.rules for newer in rule.newer_kept())])
-        since_ms, newer = standing(tx, bucket.name, key, sequence, most)
-        if row is None or since_ms is None:
+        if row is None:
             return
         kept = kept_of(row)
+        most = max([0, *(newer for rule in rules.rules for newer in rule.newer_kept())])
+        since_ms, newer = standing(tx, bucket.name, key, kept, most)
+        if since_ms is None:
+            return
         subject = subject_of(key, kept)
         if is_old_over(rules.rules, subject, since_ms, newer, tx.now_ms):
             self._removals.expire_version(tx, bucket.name, key, kept.version_id, actor)
