@@ -209,12 +209,13 @@ class Buckets:
     def put_notifications(
         self, tx: Tx, name: str, rules: Sequence[Rule], actor: Actor, check_targets: bool = True
     ) -> None:
-        """Replace the bucket's rules; each new topic or queue gets a test event in this transaction.
+        """Replace the bucket's rules; each new topic or queue gets a test event in this transaction, unless
+        nobody is to look whether it can be reached.
 
         Raises ``Invalid("argument")`` for rules that S3 refuses, also when a target can't be reached.
         """
         bucket = bucket_of(tx, name)
-        check_rules(rules, self._limits.notification_rules_max)
+        check_rules(rules, self._limits.notification_rules_max, bucket.region)
         known = self._targets(tx, bucket)
         for rule in rules:
             if check_targets:
@@ -223,7 +224,7 @@ class Buckets:
             self.put_setting(tx, name, "notification", [rule.to_json() for rule in rules])
         else:
             self.delete_setting(tx, name, "notification")
-        fresh = {rule.target for rule in rules if rule.kind != "function"} - known
+        fresh = {rule.target for rule in rules if check_targets and rule.kind != "function"} - known
         for target in sorted(fresh):
             body = records.test_event(tx.now_ms, name, actor)
             self._deliver.publish(tx, target, bucket.arn, self._scope.account, body)
