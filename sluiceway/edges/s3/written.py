@@ -25,8 +25,11 @@ async def written_headers(call: Call, stored: StoredObject) -> list[tuple[str, s
 
 
 async def expiration_headers(call: Call, stored: StoredObject) -> list[tuple[str, str]]:
-    """x-amz-expiration of a current version; costs nothing where the bucket has no lifecycle rules."""
-    if call.access is None or SETTING not in call.access.bucket.settings:
+    """x-amz-expiration of a current version; costs nothing where the bucket has no lifecycle rules.
+
+    Where a version is named, S3 says nothing, even if it is the current one.
+    """
+    if call.access is None or SETTING not in call.access.bucket.settings or "versionId" in call.query:
         return []
     subject = Subject.of(call.key, stored)
     found = await call.tools.store.view(_expiration, call.bucket, subject)
