@@ -5,11 +5,18 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import random
+import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
+import urllib3
+from botocore.auth import S3SigV4Auth
+from botocore.awsrequest import AWSRequest
+from botocore.credentials import Credentials
 from botocore.exceptions import ClientError
 from helpers.server import ServerProcess, eventually
 
@@ -343,18 +350,19 @@ def queue_of(server: ServerProcess, s3: Any, bucket: str, *events: str) -> Calla
     sqs.set_queue_attributes(QueueUrl=url, Attributes={"Policy": policy})
     configuration = {"QueueConfigurations": [{"Id": "told", "QueueArn": arn, "Events": list(events)}]}
     s3.put_bucket_notification_configuration(Bucket=bucket, NotificationConfiguration=configuration)
+    return lambda: received(server, bucket)
 
-    def receive() -> list[Any]:
-        found: list[Any] = []
-        while True:
-            messages = sqs.receive_message(QueueUrl=url, MaxNumberOfMessages=10).get("Messages") or []
-            for message in messages:
-                found.extend(json.loads(message["Body"]).get("Records", []))
-                sqs.delete_message(QueueUrl=url, ReceiptHandle=message["ReceiptHandle"])
-            if not messages:
-                return found
 
-    return receive
+def received(server: ServerProcess, name: str) -> list[Any]:
+    """All records in a queue now, in the order received."""
+    sqs = server.client("sqs")
+    url = sqs.get_queue_url(QueueName=name)["QueueUrl"]
+    found: list[Any] = []
+    while messages := sqs.receive_message(QueueUrl=url, MaxNumberOfMessages=10).get("Messages"):
+        for message in messages:
+            found.extend(json.loads(message["Body"]).get("Records", []))
+            sqs.delete_message(QueueUrl=url, ReceiptHandle=message["ReceiptHandle"])
+    return found
 
 
 def test_rules_are_carried_out_and_told(server: ServerProcess, s3: Any, bucket: str) -> None:
@@ -420,17 +428,34 @@ def test_versions_get_markers_and_markers_go(server: ServerProcess, s3: Any, buc
     }
 
 
-def test_rules_go_on_after_a_kill(own_server: ServerProcess) -> None:
-    server = own_server.start()
-    s3 = server.client("s3")
-    s3.create_bucket(Bucket="many")
-    for n in range(60):
-        s3.put_object(Bucket="many", Key=f"{n:03d}", Body=b"x")
-    put_rules(s3, "many", rule(Expiration={"Date": PAST}))
-    server.kill()
-    server.start()
-    s3 = server.client("s3")
-    eventually(lambda: s3.list_objects_v2(Bucket="many")["KeyCount"] == 0)
+@pytest.mark.parametrize("seed", range(3))
+def test_rules_go_on_after_a_kill(tmp_path: Path, seed: int) -> None:
+    """Killed again and again while a run is under way: each object goes once, with one event."""
+    random_ = random.Random(seed)
+    slow = {"SLUICEWAY_OBJECTS__LIFECYCLE_ROWS_MAX": "2", "SLUICEWAY_OBJECTS__LIFECYCLE_BATCH": "1"}
+    server = ServerProcess(tmp_path / "data", environment=slow).start()
+    try:
+        s3 = server.client("s3")
+        s3.create_bucket(Bucket="many")
+        queue_of(server, s3, "many", "s3:LifecycleExpiration:*")
+        keys = [f"{n:03d}" for n in range(150)]
+        for key in keys:
+            s3.put_object(Bucket="many", Key=key, Body=b"x" if key < "140" else b"x" * 100_000)
+        put_rules(s3, "many", rule(Expiration={"Date": PAST}))
+        left = []
+        for _ in range(4):
+            time.sleep(random_.uniform(0.0, 0.4))
+            server.kill()
+            server.start()
+            s3 = server.client("s3")
+            left.append(s3.list_objects_v2(Bucket="many")["KeyCount"])
+        eventually(lambda: s3.list_objects_v2(Bucket="many")["KeyCount"] == 0, 60)
+        assert left == sorted(left, reverse=True) and any(0 < count < 150 for count in left), left
+        records = received(server, "many")
+        assert [record["s3"]["object"]["key"] for record in records] == keys
+        eventually(lambda: not [path for path in (server.data / "blobs").rglob("*") if path.is_file()])
+    finally:
+        server.kill()
 
 
 # -- what tools ask for
@@ -542,3 +567,74 @@ def test_notification_rules_that_are_refused(server: ServerProcess, s3: Any, buc
     ]
     s3.put_bucket_notification_configuration(Bucket=bucket, NotificationConfiguration={"QueueConfigurations": apart})
     assert len(s3.get_bucket_notification_configuration(Bucket=bucket)["QueueConfigurations"]) == 4
+
+
+# -- hostile
+
+
+def raw_put(server: ServerProcess, path: str, body: bytes) -> tuple[int, bytes]:
+    """A signed PUT of bytes that no client would send."""
+    key, secret = server.key
+    url = f"{server.url}{path}"
+    request = AWSRequest("PUT", url, data=body, headers={"x-amz-content-sha256": hashlib.sha256(body).hexdigest()})
+    S3SigV4Auth(Credentials(key, secret), "s3", "us-east-1").add_auth(request)
+    answer = urllib3.request("PUT", url, body=body, headers=dict(request.headers.items()))
+    return answer.status, answer.data
+
+
+_LIFECYCLE = "<LifecycleConfiguration><Rule><Status>Enabled</Status><Filter/>%s</Rule></LifecycleConfiguration>"
+
+
+@pytest.mark.parametrize(
+    ("code", "body"),
+    [
+        ("MalformedXML", ""),
+        ("MalformedXML", "<LifecycleConfiguration/>"),
+        ("MalformedXML", "<LifecycleConfiguration><Rule/></LifecycleConfiguration>"),
+        ("MalformedXML", "<LifecycleConfiguration>"),
+        ("MalformedXML", _LIFECYCLE % "<Expiration/>"),
+        ("MalformedXML", _LIFECYCLE % "<Expiration><Days/></Expiration>"),
+        ("MalformedXML", _LIFECYCLE % "<Expiration><Days>one</Days></Expiration>"),
+        ("MalformedXML", _LIFECYCLE % f"<Expiration><Days>{'9' * 5000}</Days></Expiration>"),
+        ("MalformedXML", _LIFECYCLE % f"<Expiration><Days>-{'9' * 30}</Days></Expiration>"),
+        ("InvalidArgument", _LIFECYCLE % "<Expiration><Days>-2147483648</Days></Expiration>"),
+        ("MalformedXML", _LIFECYCLE % "<Expiration><Days>1.5</Days></Expiration>"),
+        ("MalformedXML", _LIFECYCLE % "<Expiration><Date>tomorrow</Date></Expiration>"),
+        ("MalformedXML", _LIFECYCLE % "<Expiration><Date>2026-13-45T00:00:00Z</Date></Expiration>"),
+        ("InvalidArgument", _LIFECYCLE % "<Expiration><Date>2026-01-01T00:00:01Z</Date></Expiration>"),
+        ("MalformedXML", _LIFECYCLE % "<Transition><Days>1</Days><StorageClass>&#x1F600;</StorageClass></Transition>"),
+        ("MalformedXML", _LIFECYCLE % "<Transition/>"),
+        ("MalformedXML", _LIFECYCLE % "<NoncurrentVersionTransition/>"),
+        ("MalformedXML", _LIFECYCLE % "<NoncurrentVersionExpiration/>"),
+        ("MalformedXML", _LIFECYCLE % "<AbortIncompleteMultipartUpload/>"),
+        ("InvalidRequest", _LIFECYCLE % "<Unknown/>"),
+        ("MalformedXML", "<LifecycleConfiguration>" + "<Rule><Rule>" * 5000),
+        ("MalformedXML", "<LifecycleConfiguration>" + "<Rule></Rule>" * 20_000 + "</LifecycleConfiguration>"),
+    ],
+)
+def test_lifecycle_documents_that_are_odd(server: ServerProcess, s3: Any, code: str, body: str) -> None:
+    if "odd-documents" not in names(s3):
+        s3.create_bucket(Bucket="odd-documents")
+    status, answer = raw_put(server, "/odd-documents?lifecycle=", body.encode())
+    assert status == 400 and f"<Code>{code}</Code>".encode() in answer, answer
+    refused("NoSuchLifecycleConfiguration", s3.get_bucket_lifecycle_configuration, Bucket="odd-documents")
+
+
+@pytest.mark.parametrize("date", ["1890-01-01T00:00:00Z", "1969-12-31T00:00:00Z", "9999-12-31T00:00:00Z", "2030-02-28"])
+def test_far_dates_are_told_and_carried_out(server: ServerProcess, s3: Any, bucket: str, date: str) -> None:
+    body = _LIFECYCLE % f"<Expiration><Date>{date}</Date></Expiration>"
+    status, answer = raw_put(server, f"/{bucket}?lifecycle=", body.encode())
+    assert status == 200, answer
+    [kept] = s3.get_bucket_lifecycle_configuration(Bucket=bucket)["Rules"]
+    assert kept["Expiration"]["Date"].strftime("%Y").zfill(4) == date[:4]
+    assert "Expiration" in s3.put_object(Bucket=bucket, Key="a", Body=b"x")
+
+
+def test_a_rule_s_name_can_not_break_out_of_its_header(server: ServerProcess, s3: Any, bucket: str) -> None:
+    odd = "a&#13;&#10;x-evil: 1&quot;&#x1F600;"
+    body = _LIFECYCLE % f"<ID>{odd}</ID><Expiration><Days>2147483647</Days></Expiration>"
+    assert raw_put(server, f"/{bucket}?lifecycle=", body.encode())[0] == 200
+    put = s3.put_object(Bucket=bucket, Key="a", Body=b"x")
+    assert 'expiry-date="Fri, 31 Dec 9999' in put["Expiration"]
+    assert put["Expiration"].endswith('rule-id="a%0D%0Ax-evil: 1%22%F0%9F%98%80"')
+    assert "x-evil" not in lower_headers(put)

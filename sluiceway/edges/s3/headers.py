@@ -38,7 +38,16 @@ OVERRIDES: Final = (
     "content-encoding",
 )
 _STORAGE_CLASSES: Final = frozenset(
-    {"STANDARD", "REDUCED_REDUNDANCY", "STANDARD_IA", "ONEZONE_IA", "INTELLIGENT_TIERING", "GLACIER_IR"}
+    {
+        "STANDARD",
+        "REDUCED_REDUNDANCY",
+        "STANDARD_IA",
+        "ONEZONE_IA",
+        "INTELLIGENT_TIERING",
+        "GLACIER_IR",
+        "GLACIER",
+        "DEEP_ARCHIVE",
+    }
 )
 #: Headers that ask for what is not here; ignoring them would break what the client was promised.
 _REFUSED: Final = (

@@ -19,6 +19,8 @@ from sluiceway.services.objects.values import Encryption
 SETTING: Final = "encryption"
 PLAIN: Final = "AES256"
 KMS: Final = ("aws:kms", "aws:kms:dsse")
+#: Characters of an encryption context, which is kept in the object's row; KMS's own limit for one.
+_CONTEXT_CHARS_MAX: Final = 8192
 #: The key that S3 uses where KMS is asked for and no key is named.
 MANAGED_KEY: Final = "alias/aws/s3"
 
@@ -108,7 +110,9 @@ def check_asked(algorithm: str, key: str, bucket_key: str, context: str) -> Encr
         if value and algorithm not in KMS:
             raise _argument(header, value, "The header is for server-side encryption with aws:kms only")
     if context and not _is_context(context):
-        raise _argument(f"{name}-context", context, "The encryption context is not base64 of a JSON object of texts")
+        raise _argument(
+            f"{name}-context", context, "The encryption context is not base64 of a small JSON object of texts"
+        )
     if bucket_key == "true" and algorithm == "aws:kms:dsse":
         raise _argument(f"{name}-bucket-key-enabled", bucket_key, "S3 Bucket Keys are not supported with aws:kms:dsse")
     if not algorithm and not bucket_key:
@@ -117,6 +121,8 @@ def check_asked(algorithm: str, key: str, bucket_key: str, context: str) -> Encr
 
 
 def _is_context(text: str) -> bool:
+    if len(text) > _CONTEXT_CHARS_MAX:
+        return False
     try:
         found = json.loads(base64.b64decode(text, validate=True))
     except (ValueError, RecursionError):

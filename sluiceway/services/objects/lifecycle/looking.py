@@ -66,7 +66,8 @@ def look(view: View, bucket: str, before: Work | None, rows_max: int, weight_max
     seen = position_of(view, bucket)
     position = before.next if before is not None and before.seen == seen else seen
     today = midnight(view.now_ms)
-    if position is None or (position.phase == "done" and position.day_ms < today):
+    # Another day, not a later one: the clock may have been wrong, and set back.
+    if position is None or (position.phase == "done" and position.day_ms != today):
         position = Position(today)
     if position.phase == "done":
         return Work(bucket, seen, position) if position != seen else None
