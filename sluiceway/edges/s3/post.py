@@ -192,9 +192,7 @@ def _tagging(call: Call, document: str) -> str:
     return urlencode(tag_pairs((parsed.get("Tagging") or {}).get("TagSet")))
 
 
-def _answer(
-    call: Call, fields: Mapping[str, str], stored: StoredObject, headers: list[tuple[str, str]]
-) -> Response:
+def _answer(call: Call, fields: Mapping[str, str], stored: StoredObject, headers: list[tuple[str, str]]) -> Response:
     key, etag = fields["key"], f'"{stored.etag}"'
     wanted = fields.get("success_action_redirect") or fields.get("redirect") or ""
     target = redirect_to(wanted, {"bucket": call.bucket, "key": key, "etag": etag})
