@@ -183,6 +183,20 @@ def names(s3: Any) -> list[str]:
     return [row["Name"] for row in s3.list_buckets()["Buckets"]]
 
 
+def test_forms_are_encrypted_and_expire_as_puts(server: ServerProcess, s3: Any, bucket: str) -> None:
+    default = {"ApplyServerSideEncryptionByDefault": {"SSEAlgorithm": "aws:kms"}, "BucketKeyEnabled": False}
+    s3.put_bucket_encryption(Bucket=bucket, ServerSideEncryptionConfiguration={"Rules": [default]})
+    put_rules(s3, bucket, rule(ID="form", Filter={"Prefix": "up/"}, Expiration={"Days": 1}))
+    for given, expected in (({}, "aws:kms"), ({"x-amz-server-side-encryption": "AES256"}, "AES256")):
+        form = s3.generate_presigned_post(bucket, "up/a", Fields=given, Conditions=[given] if given else [])
+        body, kind = urllib3.encode_multipart_formdata({**form["fields"], "file": ("a", b"x")})
+        answer = urllib3.request("POST", form["url"], body=body, headers={"content-type": kind})
+        assert answer.status == 204, answer.data
+        assert answer.headers["x-amz-server-side-encryption"] == expected
+        assert 'rule-id="form"' in answer.headers["x-amz-expiration"]
+        assert s3.head_object(Bucket=bucket, Key="up/a")["ServerSideEncryption"] == expected
+
+
 # -- attributes
 
 

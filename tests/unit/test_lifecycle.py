@@ -127,6 +127,24 @@ def test_moves_go_forward_to_the_coldest(now: str, here: str, expected: str | No
 
 
 @pytest.mark.parametrize(
+    ("here", "wanted", "expected"),
+    [
+        ("STANDARD", ["STANDARD_IA", "GLACIER"], "GLACIER"),
+        ("STANDARD", ["INTELLIGENT_TIERING", "GLACIER_IR"], "INTELLIGENT_TIERING"),
+        ("STANDARD", ["INTELLIGENT_TIERING", "GLACIER"], "GLACIER"),
+        ("INTELLIGENT_TIERING", ["INTELLIGENT_TIERING", "GLACIER_IR"], None),
+        ("GLACIER_IR", ["INTELLIGENT_TIERING", "GLACIER_IR"], None),
+        ("ONEZONE_IA", ["GLACIER_IR"], None),
+        ("ONEZONE_IA", ["GLACIER_IR", "GLACIER"], "GLACIER"),
+        ("ONEZONE_IA", ["INTELLIGENT_TIERING"], None),
+    ],
+)
+def test_rules_that_disagree(here: str, wanted: list[str], expected: str | None) -> None:
+    rules = made(*[rule(ID=name, Transitions=[{"Date": 0, "StorageClass": name}]) for name in wanted])
+    assert transition(rules, Subject("a", 0, LARGE, storage_class=here), ms("2026-01-01")) == expected
+
+
+@pytest.mark.parametrize(
     ("size", "filter_", "minimum", "name", "moved"),
     [
         (131_071, {}, "all_storage_classes_128K", "GLACIER", False),

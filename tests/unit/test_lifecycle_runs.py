@@ -41,6 +41,16 @@ ACTOR = Actor("AWS:me", "me", "127.0.0.1", "request", "host")
 START = datetime(2026, 2, 26, 7, tzinfo=UTC)
 COLD = ["STANDARD_IA", "INTELLIGENT_TIERING", "ONEZONE_IA", "GLACIER_IR", "GLACIER", "DEEP_ARCHIVE"]
 HOUR_MS = 3_600_000
+#: The table of the S3 User Guide's "Supported transitions".
+AHEAD = {
+    "STANDARD": COLD,
+    "STANDARD_IA": COLD[1:],
+    "INTELLIGENT_TIERING": COLD[2:],
+    "ONEZONE_IA": COLD[4:],
+    "GLACIER_IR": COLD[4:],
+    "GLACIER": COLD[5:],
+    "DEEP_ARCHIVE": [],
+}
 
 
 class Nowhere:
@@ -173,16 +183,22 @@ class Model:
         )
 
     def colder(self, key: str, version: Version, member: str, is_due: Callable[[dict[str, Any]], bool]) -> str | None:
-        best = -1
+        wanted = []
         for row in self.rules:
             given = row["Filter"].get("And") or row["Filter"]
             sized = "ObjectSizeGreaterThan" in given or "ObjectSizeLessThan" in given
+            ready = []
             for move in row.get(member, []) if self.covers(row, key, version) else []:
                 archive = self.minimum.startswith("varies") and move["StorageClass"] in ("GLACIER", "DEEP_ARCHIVE")
                 if is_due(move) and (sized or archive or version.size >= 128 * 1024):
-                    best = max(best, COLD.index(move["StorageClass"]))
-        here = COLD.index(version.storage_class) if version.storage_class in COLD else -1
-        return COLD[best] if best > here else None
+                    ready.append(COLD.index(move["StorageClass"]))
+            wanted += [COLD[max(ready)]] if ready else []
+        for name in ("DEEP_ARCHIVE", "GLACIER", "INTELLIGENT_TIERING", "GLACIER_IR", "ONEZONE_IA", "STANDARD_IA"):
+            if name in wanted and name == version.storage_class:
+                return None
+            if name in wanted and name in AHEAD[version.storage_class]:
+                return name
+        return None
 
     def run(self, keys: Keys) -> Keys:
         keys = {key: list(versions) for key, versions in keys.items()}
@@ -366,6 +382,10 @@ class Play:
             ("Expiration", {"ExpiredObjectDeleteMarker": True}),
             ("Transitions", [{"Days": pick.randint(0, 3), "StorageClass": pick.choice(COLD[3:])}]),
             ("Transitions", [{"Date": date, "StorageClass": pick.choice(COLD)}]),
+            (
+                "Transitions",
+                [{"Days": n, "StorageClass": name} for n, name in enumerate(("INTELLIGENT_TIERING", *COLD[3:]))],
+            ),
             ("NoncurrentVersionExpiration", {"NoncurrentDays": pick.randint(1, 4)}),
             ("NoncurrentVersionExpiration", {"NoncurrentDays": 1, "NewerNoncurrentVersions": pick.randint(1, 3)}),
             ("NoncurrentVersionTransitions", [{"NoncurrentDays": pick.randint(0, 2), "StorageClass": "GLACIER"}]),
@@ -395,7 +415,7 @@ async def test_runs_do_what_a_model_does(tmp_path: Path, seed: int) -> None:
     made = await bench(tmp_path)
     play = Play(made, seed)
     await play.configure()
-    for _ in range(40):
+    for _ in range(30):
         for _ in range(play.random.randint(1, 6)):
             await play.change()
             made.clock.ms += play.random.randint(0, 9 * HOUR_MS)

@@ -7,11 +7,11 @@ object's age", "How S3 handles conflicts in lifecycle configurations".)
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, TypeVar
 
-from sluiceway.services.objects.lifecycle.rules import CLASSES, Filter, Rule, Rules, When
+from sluiceway.services.objects.lifecycle.rules import CLASSES, Filter, Old, Rule, Rules, When
 from sluiceway.services.objects.values import StoredObject
 
 DAY_MS: Final = 86_400_000
@@ -21,6 +21,9 @@ SMALL_BYTES: Final = 128 * 1024
 _LATEST_MS: Final = 253_402_214_400_000
 _ARCHIVES: Final = ("GLACIER", "DEEP_ARCHIVE")
 _WARM: Final = ("STANDARD", "REDUCED_REDUNDANCY")
+#: Where rules disagree the cheapest wins, which is Intelligent-Tiering but for the archives.
+_PREFERRED: Final = ("DEEP_ARCHIVE", "GLACIER", "INTELLIGENT_TIERING", "GLACIER_IR", "ONEZONE_IA", "STANDARD_IA")
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,12 +65,11 @@ def expiration(rules: Iterable[Rule], subject: Subject) -> tuple[int, str] | Non
 
 def transition(rules: Rules, subject: Subject, now_ms: int) -> str | None:
     """The storage class that the current version is to have now, if it is to have another."""
-    due = (
-        name
-        for rule, when, name in _moves(rules.rules, subject)
-        if _due(when, subject.created_ms) <= now_ms and _is_worth(rules.minimum, rule.filter, subject.size, name)
-    )
-    return _coldest(due, subject.storage_class)
+
+    def is_due(when: When) -> bool:
+        return _due(when, subject.created_ms) <= now_ms
+
+    return _chosen((_due_class(rules.minimum, rule.moves, rule, subject, is_due) for rule in rules.rules), subject)
 
 
 def is_marker_over(rules: Iterable[Rule], subject: Subject, now_ms: int) -> bool:
@@ -94,16 +96,11 @@ def is_old_over(rules: Iterable[Rule], subject: Subject, since_ms: int, newer: i
 
 def old_transition(rules: Rules, subject: Subject, since_ms: int, newer: int, now_ms: int) -> str | None:
     """The storage class that such a version is to have now, if it is to have another."""
-    due = (
-        name
-        for rule in rules.rules
-        if rule.old_moves and _covers(rule.filter, subject)
-        for old, name in rule.old_moves
-        if newer >= old.newer
-        and due_after(since_ms, old.days) <= now_ms
-        and _is_worth(rules.minimum, rule.filter, subject.size, name)
-    )
-    return _coldest(due, subject.storage_class)
+
+    def is_due(old: Old) -> bool:
+        return newer >= old.newer and due_after(since_ms, old.days) <= now_ms
+
+    return _chosen((_due_class(rules.minimum, rule.old_moves, rule, subject, is_due) for rule in rules.rules), subject)
 
 
 def abortion(rules: Iterable[Rule], key: str, initiated_ms: int) -> tuple[int, str] | None:
@@ -124,11 +121,14 @@ def _due(when: When, created_ms: int) -> int:
     return when.date_ms if when.date_ms is not None else due_after(created_ms, when.days or 0)
 
 
-def _moves(rules: Sequence[Rule], subject: Subject) -> Iterator[tuple[Rule, When, str]]:
-    for rule in rules:
-        if rule.moves and _covers(rule.filter, subject):
-            for when, name in rule.moves:
-                yield rule, when, name
+def _due_class(
+    minimum: str, moves: Sequence[tuple[T, str]], rule: Rule, subject: Subject, is_due: Callable[[T], bool]
+) -> str | None:
+    """Where one rule wants the object now: the last of its moves that are due, which is the coldest."""
+    if not moves or not _covers(rule.filter, subject):
+        return None
+    due = [name for when, name in moves if is_due(when) and _is_worth(minimum, rule.filter, subject.size, name)]
+    return max(due, key=CLASSES.index, default=None)
 
 
 def _is_worth(minimum: str, filter_: Filter, size: int, name: str) -> bool:
@@ -137,7 +137,22 @@ def _is_worth(minimum: str, filter_: Filter, size: int, name: str) -> bool:
     return minimum == "varies_by_storage_class" and name in _ARCHIVES
 
 
-def _coldest(names: Iterable[str], now: str) -> str | None:
-    here = -1 if now in _WARM else CLASSES.index(now) if now in CLASSES else len(CLASSES)
-    best = max((CLASSES.index(name) for name in names), default=-1)
-    return CLASSES[best] if best > here else None
+def _chosen(wanted: Iterable[str | None], subject: Subject) -> str | None:
+    """What several rules come to: the class that S3 likes best of those that can be reached; None to stay."""
+    here = subject.storage_class
+    names = {name for name in wanted if name is not None}
+    for name in sorted(names, key=_PREFERRED.index):
+        if name == here:
+            return None
+        if _is_ahead(here, name):
+            return name
+    return None
+
+
+def _is_ahead(here: str, name: str) -> bool:
+    """Objects go from warm to cold (S3 User Guide, "Transitioning objects using Amazon S3 Lifecycle")."""
+    if here in _WARM:
+        return True
+    if here not in CLASSES or (here, name) == ("ONEZONE_IA", "GLACIER_IR"):
+        return False
+    return CLASSES.index(name) > CLASSES.index(here)
