@@ -251,6 +251,20 @@ def test_parts_and_their_checksums(s3: Any, bucket: str, algorithm: str, type_: 
     assert "Parts" not in beyond["ObjectParts"] and not beyond["ObjectParts"]["IsTruncated"]
 
 
+def test_attributes_of_versions(s3: Any, bucket: str) -> None:
+    s3.put_bucket_versioning(Bucket=bucket, VersioningConfiguration={"Status": "Enabled"})
+    first = s3.put_object(Bucket=bucket, Key="a", Body=b"one", StorageClass="DEEP_ARCHIVE")["VersionId"]
+    s3.put_object(Bucket=bucket, Key="a", Body=b"second")
+    asked = {"Bucket": bucket, "Key": "a", "ObjectAttributes": ["ObjectSize", "StorageClass"]}
+    assert s3.get_object_attributes(**asked)["ObjectSize"] == 6
+    old = s3.get_object_attributes(**asked, VersionId=first)
+    assert (old["ObjectSize"], old["StorageClass"], old["VersionId"]) == (3, "DEEP_ARCHIVE", first)
+    marker = s3.delete_object(Bucket=bucket, Key="a")["VersionId"]
+    assert lower_headers(refused("NoSuchKey", s3.get_object_attributes, **asked))["x-amz-delete-marker"] == "true"
+    refused("MethodNotAllowed", s3.get_object_attributes, **asked, VersionId=marker)
+    refused("InvalidArgument", s3.get_object_attributes, **asked, VersionId="odd")
+
+
 def test_attributes_need_both_rights(server: ServerProcess, s3: Any, bucket: str) -> None:
     s3.put_object(Bucket=bucket, Key="a", Body=b"x")
     iam = server.client("iam")

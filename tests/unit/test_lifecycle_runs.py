@@ -573,6 +573,26 @@ async def test_a_run_goes_on_where_it_was_cut_off(tmp_path: Path) -> None:
     await made.store.close()
 
 
+async def test_only_what_rules_speak_of_is_looked_at(tmp_path: Path) -> None:
+    made = await bench(tmp_path, rows_max=10, batch=100)
+    for n in range(300):
+        await made.put(f"far/{n}")
+    for key in ("a", "b/1", "b/2", "c", "logs/1", "logs/old/1", "z"):
+        await made.put(key)
+    await made.store.commit(made.service.buckets.put_versioning, "bkt", "Enabled")
+    prefixes = ("logs/", "b/", "logs/old/", "y")
+    await made.rules(*[rule(Filter={"Prefix": prefix}, Expiration={"Date": 0}) for prefix in prefixes])
+    counting = Failing(made.store, 1000)
+    assert await made.runner(counting).pass_over()
+    assert [key for key in await made.keys() if not key.startswith("far/")] == ["a", "c", "z"]
+    assert counting.views <= 8
+    await made.rules(rule(AbortIncompleteMultipartUpload={"DaysAfterInitiation": 1}))
+    counting = Failing(made.store, 1000)
+    assert await made.runner(counting).pass_over()
+    assert counting.views <= 6
+    await made.store.close()
+
+
 async def test_one_bad_bucket_does_not_stop_the_others(tmp_path: Path) -> None:
     made = await (await bench(tmp_path)).create("aaa", "zzz")
     for name in ("aaa", "bkt", "zzz"):

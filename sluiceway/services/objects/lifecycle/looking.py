@@ -5,6 +5,7 @@ What is found is looked at again in the transaction that acts on it, as it may h
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any, Final, Literal
@@ -20,7 +21,7 @@ from sluiceway.services.objects.lifecycle.evaluation import (
     old_transition,
     transition,
 )
-from sluiceway.services.objects.lifecycle.positions import Position, position_of
+from sluiceway.services.objects.lifecycle.positions import Phase, Position, position_of
 from sluiceway.services.objects.lifecycle.rules import SETTING, Rules, rules_of
 from sluiceway.services.objects.rows import BUCKETS, OBJECTS, UPLOADS, VERSIONS, bucket_of
 from sluiceway.services.objects.values import Kept, StoredObject, kept_of
@@ -88,11 +89,11 @@ class _Look:
 
     def run(self, seen: Position | None, position: Position, rows_max: int) -> Work:
         """Look at rows until there is enough to do, or the phase ends."""
-        versioned = bool(bucket_of(self._view, self._bucket).versioning)
-        if position.phase == "versions" and not versioned:
-            return Work(self._bucket, seen, position.next_phase())
+        prefixes = prefixes_of(self._rules, position.phase)
+        if position.phase == "versions" and not bucket_of(self._view, self._bucket).versioning:
+            prefixes = []
         count = 0
-        for key, row in self._rows(position, rows_max):
+        for key, row in self._rows(position, prefixes, rows_max):
             count += 1
             self._examine(position.phase, key, row)
             position = replace(position, after=tuple(key[1:]))
@@ -100,13 +101,25 @@ class _Look:
                 return Work(self._bucket, seen, position, self._due)
         return Work(self._bucket, seen, position if count == rows_max else position.next_phase(), self._due)
 
-    def _rows(self, position: Position, limit: int) -> Iterator[tuple[Key, Any]]:
-        start = None
-        if position.after:
+    def _rows(self, position: Position, prefixes: list[str], limit: int) -> Iterator[tuple[Key, Any]]:
+        """Up to ``limit`` rows whose key has one of the prefixes; what lies between these is passed by seeking."""
+        start: Key | None = (self._bucket, prefixes[0]) if prefixes else None
+        if position.after and prefixes:
             *head, last = position.after
-            beyond = last + 1 if isinstance(last, int) else f"{last!s}\x00"
-            start = (self._bucket, *head, beyond)
-        return self._view.scan(_TABLES[position.phase], prefix=(self._bucket,), start=start, limit=limit)
+            start = (self._bucket, *head, last + 1 if isinstance(last, int) else f"{last!s}\x00")
+        while start is not None and limit > 0:
+            rows, start = (
+                self._view.scan(_TABLES[position.phase], prefix=(self._bucket,), start=start, limit=limit),
+                None,
+            )
+            for key, row in rows:
+                name = str(key[1])
+                at = bisect_right(prefixes, name)
+                if not at or not name.startswith(prefixes[at - 1]):
+                    start = (self._bucket, prefixes[at]) if at < len(prefixes) else None
+                    break
+                limit -= 1
+                yield key, row
 
     def _examine(self, phase: str, key: Key, row: Any) -> None:
         name, now_ms = str(key[1]), self._view.now_ms
@@ -142,11 +155,20 @@ class _Look:
         """As ``standing``; carried along from version to version, so that each look counts a key's only once."""
         if self._newer is not None and self._newer[0] == key:
             return _retired_ms(kept) or self._newer[2], self._newer[1]
-        return standing(self._view, self._bucket, key, kept, None)
+        return standing(self._view, self._bucket, key, kept, self._rules.newer_max)
 
     def _found(self, candidate: Candidate, weight: int) -> None:
         self._due.append(candidate)
         self._left -= max(1, weight)
+
+
+def prefixes_of(rules: Rules, phase: Phase) -> list[str]:
+    """Where in a bucket the rules have something to say in a phase: prefixes in order, none within another."""
+    found: list[str] = []
+    for prefix in sorted(rule.filter.prefix for rule in rules.rules if rule.speaks_of(phase)):
+        if not found or not prefix.startswith(found[-1]):
+            found.append(prefix)
+    return found
 
 
 def subject_of(key: str, kept: Kept) -> Subject:
@@ -163,7 +185,7 @@ def is_old_due(rules: Rules, subject: Subject, since_ms: int, newer: int, now_ms
     )
 
 
-def standing(view: View, bucket: str, key: str, kept: Kept, most: int | None) -> tuple[int | None, int]:
+def standing(view: View, bucket: str, key: str, kept: Kept, most: int) -> tuple[int | None, int]:
     """Since when a version in ``object_versions`` is not current (None: it is the newest, a delete marker), and how
     many newer ones of its kind there are, counted up to ``most``."""
     current = current_at(view, bucket, key)
@@ -173,8 +195,7 @@ def standing(view: View, bucket: str, key: str, kept: Kept, most: int | None) ->
         newest_ms = kept_of(row).modified_ms
     if newest_ms is None:
         return None, 0
-    limit = None if most is None else most + 1
-    newer = sum(1 for _ in view.scan(VERSIONS, prefix=(bucket, key), end=end, limit=limit))
+    newer = sum(1 for _ in view.scan(VERSIONS, prefix=(bucket, key), end=end, limit=most + 1))
     # Where the newest is a delete marker it stands among them, without being noncurrent.
     return _retired_ms(kept) or newest_ms, newer - (current is None)
 

@@ -6,7 +6,7 @@ it came; these classes are what deciding needs of it. (S3 User Guide, "Lifecycle
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -74,10 +74,20 @@ class Rule:
     old_moves: tuple[tuple[Old, str], ...] = ()
     abort_days: int | None = None
 
-    def newer_kept(self) -> Iterator[int]:
-        """Numbers of newer noncurrent versions that its actions ask for."""
+    def speaks_of(self, what: str) -> bool:
+        """Whether it has actions on "objects" (current ones), "versions" (others, and markers) or "uploads"."""
+        if what == "objects":
+            return self.expiration is not None or bool(self.moves)
+        if what == "versions":
+            aged = self.expiration is not None and self.expiration.days is not None
+            return aged or self.markers or self.old_expiration is not None or bool(self.old_moves)
+        return self.abort_days is not None
+
+    @property
+    def newer_max(self) -> int:
+        """The most newer noncurrent versions that its actions ask for."""
         olds = (self.old_expiration, *(old for old, _ in self.old_moves))
-        return (old.newer for old in olds if old is not None)
+        return max((old.newer for old in olds if old is not None), default=0)
 
     @classmethod
     def from_json(cls, row: dict[str, Any]) -> Rule:
@@ -106,6 +116,11 @@ class Rules:
 
     rules: tuple[Rule, ...] = ()
     minimum: str = MINIMUMS[0]
+
+    @property
+    def newer_max(self) -> int:
+        """How many newer noncurrent versions of a version need to be counted."""
+        return max((rule.newer_max for rule in self.rules), default=0)
 
 
 def rules_of(view: View, bucket_name: str) -> Rules:

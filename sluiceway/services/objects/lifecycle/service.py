@@ -103,8 +103,7 @@ class Lifecycle:
         if row is None:
             return
         kept = kept_of(row)
-        most = max([0, *(newer for rule in rules.rules for newer in rule.newer_kept())])
-        since_ms, newer = standing(tx, bucket.name, key, kept, most)
+        since_ms, newer = standing(tx, bucket.name, key, kept, rules.newer_max)
         if since_ms is None:
             return
         subject = subject_of(key, kept)
