@@ -22,8 +22,6 @@ _HEADER: Final = "x-amz-object-attributes"
 
 async def get_attributes(call: Call) -> Response:
     """What is asked of an object's attributes. It needs the right to read the object, too."""
-    arn = f"arn:aws:s3:::{call.bucket}/{call.key}"
-    call.allow("s3:GetObjectVersion" if "versionId" in call.query else "s3:GetObject", arn, call.access)
     refuse_on_read(call.request.headers)
     wanted = _wanted(call.request.headers.all(_HEADER))
     marker, limit = _number(call, "x-amz-part-number-marker", 0), _number(call, "x-amz-max-parts", 1000)
@@ -79,6 +77,9 @@ def _look_up(view: View, call: Call, with_parts: bool) -> tuple[StoredObject, li
         stored = call.tools.objects.contents.head(view, call.bucket, call.key, version=version_of(call))
     except NotFound as error:
         raise hidden(call, error) from None
+    call.check_seen(stored)
+    action = "s3:GetObjectVersion" if "versionId" in call.query else "s3:GetObject"
+    call.allow(action, f"arn:aws:s3:::{call.bucket}/{call.key}", call.access, stored=stored)
     return stored, part_sums.of_parts(view, call.bucket, stored) if with_parts else []
 
 
