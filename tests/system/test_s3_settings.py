@@ -597,6 +597,36 @@ def test_notification_rules_that_are_refused(server: ServerProcess, s3: Any, buc
     assert len(s3.get_bucket_notification_configuration(Bucket=bucket)["QueueConfigurations"]) == 4
 
 
+def test_each_configuration_is_tried_out(server: ServerProcess, s3: Any, bucket: str) -> None:
+    """Every topic and queue in it gets one test event, whether or not the bucket knew it before."""
+    queue_of(server, s3, bucket, "s3:ObjectCreated:*")
+    sqs = server.client("sqs")
+    url = sqs.get_queue_url(QueueName=bucket)["QueueUrl"]
+    kept = s3.get_bucket_notification_configuration(Bucket=bucket)["QueueConfigurations"]
+    twice = [{**kept[0], "Id": event, "Events": [event]} for event in ("s3:ObjectCreated:*", "s3:ObjectTagging:*")]
+
+    def tested() -> list[Any]:
+        found = []
+        while messages := sqs.receive_message(QueueUrl=url, MaxNumberOfMessages=10).get("Messages"):
+            for message in messages:
+                found.append(json.loads(message["Body"]))
+                sqs.delete_message(QueueUrl=url, ReceiptHandle=message["ReceiptHandle"])
+        return found
+
+    assert [event["Event"] for event in tested()] == ["s3:TestEvent"]
+    for skip, count in ((False, 1), (True, 0)):
+        put = s3.put_bucket_notification_configuration(
+            Bucket=bucket,
+            NotificationConfiguration={"QueueConfigurations": twice},
+            SkipDestinationValidation=skip,
+        )
+        events = tested()
+        assert len(events) == count
+        for event in events:
+            assert set(event) == {"Service", "Event", "Time", "Bucket", "RequestId", "HostId"}
+            assert (event["Bucket"], event["RequestId"]) == (bucket, put["ResponseMetadata"]["RequestId"])
+
+
 # -- hostile
 
 

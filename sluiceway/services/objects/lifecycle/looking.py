@@ -108,10 +108,8 @@ class _Look:
             *head, last = position.after
             start = (self._bucket, *head, last + 1 if isinstance(last, int) else f"{last!s}\x00")
         while start is not None and limit > 0:
-            rows, start = (
-                self._view.scan(_TABLES[position.phase], prefix=(self._bucket,), start=start, limit=limit),
-                None,
-            )
+            rows = self._view.scan(_TABLES[position.phase], prefix=(self._bucket,), start=start, limit=limit)
+            start = None
             for key, row in rows:
                 name = str(key[1])
                 at = bisect_right(prefixes, name)
