@@ -14,25 +14,29 @@ from sluiceway.services.objects.encryption import check_asked
 from sluiceway.services.objects.values import Encryption
 
 _NAME: Final = "x-amz-server-side-encryption"
-_CUSTOMER: Final = (
-    f"{_NAME}-customer-algorithm",
-    f"{_NAME}-customer-key",
-    f"{_NAME}-customer-key-md5",
-    f"x-amz-copy-source-{_NAME[6:]}-customer-algorithm",
-    f"x-amz-copy-source-{_NAME[6:]}-customer-key",
+_ASKED: Final = tuple(_NAME + suffix for suffix in ("", "-aws-kms-key-id", "-bucket-key-enabled", "-context"))
+_ANY_ASKED: Final = frozenset(_ASKED)
+_CUSTOMER: Final = frozenset(
+    {
+        f"{_NAME}-customer-algorithm",
+        f"{_NAME}-customer-key",
+        f"{_NAME}-customer-key-md5",
+        "x-amz-copy-source-server-side-encryption-customer-algorithm",
+        "x-amz-copy-source-server-side-encryption-customer-key",
+    }
 )
+_REFUSED_ON_READ: Final = _CUSTOMER | {_NAME}
 _PLAIN: Final = ((_NAME, "AES256"),)
 
 
 def asked_of(headers: Headers) -> Encryption | None:
     """What a write asks for. Raises ``Invalid("argument")``."""
-    found = [headers.get(_NAME + suffix) for suffix in ("", "-aws-kms-key-id", "-bucket-key-enabled", "-context")]
-    return check_asked(*found) if any(found) else None
+    return check_asked(*map(headers.get, _ASKED)) if headers.has_any(_ANY_ASKED) else None
 
 
 def refuse_customer_keys(headers: Headers) -> None:
     """Raises ``NotImplementedYet("header")`` for keys that the client keeps: they would have to be used."""
-    if any(name in headers for name in _CUSTOMER):
+    if headers.has_any(_CUSTOMER):
         raise NotImplementedYet(
             "header", "Server-side encryption with customer-provided keys (SSE-C) is not implemented."
         )
@@ -40,6 +44,8 @@ def refuse_customer_keys(headers: Headers) -> None:
 
 def refuse_on_read(headers: Headers) -> None:
     """Raises ``Invalid("argument")``, and as ``refuse_customer_keys``."""
+    if not headers.has_any(_REFUSED_ON_READ):
+        return
     if _NAME in headers:
         message = f"{_NAME} header is not supported for this operation."
         raise Invalid("argument", message, ArgumentName=_NAME, ArgumentValue=headers.get(_NAME)[:50])

@@ -12,12 +12,12 @@ from sluiceway.edges.s3.call import Call, Look, Tools
 from sluiceway.edges.s3.encryption_headers import refuse_on_read
 from sluiceway.edges.s3.headers import OVERRIDES, checksum_headers, conditions_from, http_date, object_headers
 from sluiceway.edges.s3.versions import shown_version, version_headers, version_of
-from sluiceway.edges.s3.written import expiration_headers
+from sluiceway.edges.s3.written import expiration_headers, may_expire
 from sluiceway.errors import AccessDenied, Invalid, NotFound, PreconditionFailed, Unavailable
 from sluiceway.services.objects import part_sums
 from sluiceway.services.objects.conditions import NotModified, check_read
 from sluiceway.services.objects.contents import Found
-from sluiceway.services.objects.values import Checksum, Piece, StoredObject
+from sluiceway.services.objects.values import Piece, StoredObject
 
 _RANGE = re.compile(r"bytes=(\d*)-(\d*)\Z")
 #: An object may be overwritten between its row's reading and its blob's opening; then it is looked up again.
@@ -44,7 +44,9 @@ async def get_object(call: Call) -> Response:
         except NotModified as error:
             return _not_modified(call, error)
         span = _span(call, stored)
-        headers = await _headers(call, stored, span)
+        headers = _headers(call, stored, span)
+        if _has_more(call):
+            headers.extend(await _more_headers(call, stored))
         status = 206 if span.partial else 200
         if found.inline is not None:
             body = found.inline[span.start : span.start + span.length] if span.partial else found.inline
@@ -64,7 +66,10 @@ async def head_object(call: Call) -> Response:
     except NotModified as error:
         return _not_modified(call, error)
     span = _span(call, stored)
-    return Response(206 if span.partial else 200, await _headers(call, stored, span))
+    headers = _headers(call, stored, span)
+    if _has_more(call):
+        headers.extend(await _more_headers(call, stored))
+    return Response(206 if span.partial else 200, headers)
 
 
 async def _read(call: Call, looking: Look) -> Found:
@@ -164,11 +169,10 @@ def _bad_range(header: str, size: int) -> Invalid:
     )
 
 
-async def _headers(call: Call, stored: StoredObject, span: Span) -> list[tuple[str, str]]:
+def _headers(call: Call, stored: StoredObject, span: Span) -> list[tuple[str, str]]:
     refuse_on_read(call.request.headers)
     headers = object_headers(stored)
     headers.extend(version_headers(shown_version(call, stored)))
-    headers.extend(await expiration_headers(call, stored))
     headers.append(("content-length", str(span.length)))
     if span.partial:
         last = span.start + span.length - 1
@@ -176,17 +180,28 @@ async def _headers(call: Call, stored: StoredObject, span: Span) -> list[tuple[s
             headers.append(("content-range", f"bytes {span.start}-{last}/{stored.size}"))
     if stored.part_sizes and "partNumber" in call.query:
         headers.append(("x-amz-mp-parts-count", str(len(stored.part_sizes))))
-    if call.request.headers.get("x-amz-checksum-mode").upper() == "ENABLED":
-        headers.extend(checksum_headers(await _checksum(call, stored, span)))
+    elif span.length == stored.size and _wants_checksum(call):
+        headers.extend(checksum_headers(stored.checksum))
     return _overridden(call, headers)
 
 
-async def _checksum(call: Call, stored: StoredObject, span: Span) -> Checksum | None:
-    """Of the part that is read, or of the whole; of another range there is none."""
-    if stored.part_sizes and "partNumber" in call.query:
-        tools = call.tools
-        return await tools.store.view(part_sums.of_part, call.bucket, stored, int(call.query["partNumber"]))
-    return stored.checksum if span.length == stored.size else None
+def _wants_checksum(call: Call) -> bool:
+    return call.request.headers.get("x-amz-checksum-mode").upper() == "ENABLED"
+
+
+def _has_more(call: Call) -> bool:
+    """Whether something is said that has to be read first: most answers are spared that."""
+    return "partNumber" in call.query or may_expire(call)
+
+
+async def _more_headers(call: Call, stored: StoredObject) -> list[tuple[str, str]]:
+    """When the object expires, and the checksum of the part that is read."""
+    headers = await expiration_headers(call, stored)
+    if stored.part_sizes and "partNumber" in call.query and _wants_checksum(call):
+        number = int(call.query["partNumber"])
+        checksum = await call.tools.store.view(part_sums.of_part, call.bucket, stored, number)
+        headers.extend(checksum_headers(checksum))
+    return headers
 
 
 def _overridden(call: Call, headers: list[tuple[str, str]]) -> list[tuple[str, str]]:

@@ -20,16 +20,20 @@ _SAFE = " !#$%&'()*+,-./:;<=>?@[]^_`{|}~"
 async def written_headers(call: Call, stored: StoredObject) -> list[tuple[str, str]]:
     """For answers to writes."""
     headers = list(encryption_headers(stored.attributes.encryption, context=True))
-    headers.extend(await expiration_headers(call, stored))
+    if may_expire(call):
+        headers.extend(await expiration_headers(call, stored))
     return headers
 
 
-async def expiration_headers(call: Call, stored: StoredObject) -> list[tuple[str, str]]:
-    """x-amz-expiration of a current version; costs nothing where the bucket has no lifecycle rules.
+def may_expire(call: Call) -> bool:
+    """Whether the bucket has lifecycle rules, which have to be read then. Where a version is named, S3 says nothing of
+    its expiration, even if it is the current one."""
+    return call.access is not None and SETTING in call.access.bucket.settings and "versionId" not in call.query
 
-    Where a version is named, S3 says nothing, even if it is the current one.
-    """
-    if call.access is None or SETTING not in call.access.bucket.settings or "versionId" in call.query:
+
+async def expiration_headers(call: Call, stored: StoredObject) -> list[tuple[str, str]]:
+    """x-amz-expiration of a current version."""
+    if not may_expire(call):
         return []
     subject = Subject.of(call.key, stored)
     found = await call.tools.store.view(_expiration, call.bucket, subject)
