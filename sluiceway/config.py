@@ -100,6 +100,17 @@ class ObjectSettings(BaseModel):
     )
     form_bytes_max: int = Field(20 * KiB, description="Bytes of a POST form's fields and boundaries, without the file.")
     form_s: float = Field(60.0, description="Seconds for a POST form's fields to arrive; 20 KiB take 3 s at 64 kbit/s.")
+    lifecycle_rules_max: int = Field(1000, description="Lifecycle rules of a bucket.")
+    lifecycle_rows_max: int = Field(
+        250, description="Objects or versions that a lifecycle run looks at in one go (about 4 ms)."
+    )
+    lifecycle_batch: int = Field(
+        200, description="Objects or parts that a lifecycle run deletes or moves in one transaction (about 20 ms)."
+    )
+    lifecycle_s: float = Field(
+        3600.0,
+        description="Seconds between looks for lifecycle work, should the clock be set; else midnight UTC wakes.",
+    )
     sweep_batch: int = Field(100, description="Deleted blobs taken from disk in one go; more only delays a stop.")
 
 

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from sluiceway.core.identity import Arn, Principal, Scope
 from sluiceway.core.store import Tx
-from sluiceway.errors import DomainError, Invalid
+from sluiceway.errors import DomainError, Invalid, NotFound
 from sluiceway.services.access import authorize
 from sluiceway.services.functions import Functions
 from sluiceway.services.queues import Queues
@@ -30,7 +30,7 @@ class BucketEvents:
         self._topics = topics
         self._queues = queues
         self._functions = functions
-        self._account = scope.account
+        self._scope = scope
         self._principal = Principal(kind="service", account=scope.account, name=_S3, arn=_S3)
 
     def publish(self, tx: Tx, target_arn: str, bucket_arn: str, account: str, body: dict[str, Any]) -> None:
@@ -56,6 +56,8 @@ class BucketEvents:
 
     def _allowed(self, tx: Tx, target_arn: str, bucket_arn: str) -> Arn:
         arn = Arn.parse(target_arn)
+        if (arn.region, arn.account) != (self._scope.region, self._scope.account):
+            raise NotFound("target", f"{target_arn} is not of this server's account and region.")
         policy: dict[str, Any] | None
         if arn.service == "sns":
             action, policy = "sns:Publish", self._topics.policy(tx, arn.resource)
@@ -65,7 +67,7 @@ class BucketEvents:
             action, policy = "lambda:InvokeFunction", self._functions.policy(tx, _function(arn))
         else:
             raise Invalid("target", f"Notifications can't be sent to {target_arn}.")
-        conditions = {"aws:SourceArn": [bucket_arn], "aws:SourceAccount": [self._account]}
+        conditions = {"aws:SourceArn": [bucket_arn], "aws:SourceAccount": [self._scope.account]}
         authorize(self._principal, action, target_arn, conditions, policy)
         return arn
 

@@ -33,6 +33,7 @@ from sluiceway.reactions.targets.signing import open_signer
 from sluiceway.server.edges import Edges
 from sluiceway.server.services import Services
 from sluiceway.services.objects import garbage
+from sluiceway.services.objects.lifecycle.runner import LifecycleRunner
 from sluiceway.services.tables import TtlSweeper
 
 log = logging.getLogger(__name__)
@@ -74,6 +75,9 @@ class Node:
         self.pool.start()
         self._keep("keys", lambda: s.ring.watch(s.store, s.wakeups))
         self._keep("blobs", self.edges.s3.sweeper(s.wakeups).run)
+        self._keep(
+            "lifecycle", LifecycleRunner(s.store, s.objects.lifecycle, s.wakeups, s.clock, s.settings.objects).run
+        )
         stacks = StackRunner(
             s.store, s.stacks, providers(), self.client, s.wakeups, s.scope, s.place.url(), s.settings.stacks
         )

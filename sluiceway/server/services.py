@@ -20,6 +20,7 @@ from sluiceway.engines.keyfile import KeyFileError, RootKey, master_key, root_ke
 from sluiceway.engines.sqlite.store import SqliteStore, open_store
 from sluiceway.errors import AccessDenied, Invalid, NotFound, Unavailable
 from sluiceway.server.bucket_events import BucketEvents
+from sluiceway.server.bucket_keys import BucketKeys
 from sluiceway.services.access import authorize
 from sluiceway.services.accounts import Accounts, KeyRing
 from sluiceway.services.apis import Apis
@@ -78,11 +79,11 @@ class Services:
         self.topics = Topics(scope, settings.topics, self.reactions)
         self.functions = Functions(scope, settings.functions, self.reactions)
         self.logs = FunctionLogs(settings.functions)
+        self.keys = Keys(scope, settings.secrets, sealer)
         events = BucketEvents(scope, self.topics, self.queues, self.functions)
-        self.objects = Objects(scope, settings.objects, events)
+        self.objects = Objects(scope, settings.objects, events, BucketKeys(self.keys))
         self.secrets = Secrets(scope, settings.secrets, sealer)
         self.parameters = Parameters(scope, settings.secrets, sealer)
-        self.keys = Keys(scope, settings.secrets, sealer)
         self.streams = Streams(scope, settings.streams)
         self.tables = Tables(scope, settings.tables)
         self.mappings = Mappings(scope, settings.mappings, self.reactions)

@@ -412,9 +412,11 @@ def test_anonymous_requests_are_refused(target: Target, method: str, path: str) 
     assert not target.has("new")
 
 
-@pytest.mark.parametrize("name", ["lifecycle", "website", "replication", "encryption", "object-lock", "torrent"])
+@pytest.mark.parametrize("name", ["abac", "website", "replication", "logging", "object-lock", "torrent"])
 def test_unknown_subresources_are_not_implemented(target: Target, name: str) -> None:
-    for method, path in (("GET", f"/{BUCKET}"), ("PUT", f"/{BUCKET}"), ("PUT", f"/{BUCKET}/there")):
+    """What a bucket can't be set up to do may be asked for, as it is by tools, but not set."""
+    read = ("GET", f"/{BUCKET}") if name in ("abac", "torrent") else ("PUT", f"/{BUCKET}")
+    for method, path in (read, ("PUT", f"/{BUCKET}"), ("PUT", f"/{BUCKET}/there")):
         answer = target.ask(method, f"{path}?{name}", b"<x/>" if method == "PUT" else b"")
         assert (answer.status, answer.code) == (501, "NotImplemented"), (method, path, answer)
 

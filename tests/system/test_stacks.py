@@ -630,7 +630,9 @@ def test_broken_properties_fail_their_resource_with_a_reason(stacks: Stacks) -> 
     random_ = random.Random(3)
     kinds = {
         "AWS::S3::Bucket": [
+            "BucketEncryption",
             "CorsConfiguration",
+            "LifecycleConfiguration",
             "NotificationConfiguration",
             "Tags",
             "PublicAccessBlockConfiguration",
@@ -666,6 +668,48 @@ def test_versioning_is_turned_on_and_suspended(stacks: Stacks) -> None:
     assert stacks.update("with-versions", bucket())["StackStatus"] == "UPDATE_COMPLETE"
     assert s3.get_bucket_versioning(Bucket="with-versions")["Status"] == "Suspended"
     assert stacks.delete("with-versions")["StackStatus"] == "DELETE_COMPLETE"
+
+
+def test_a_bucket_s_lifecycle_and_encryption(stacks: Stacks) -> None:
+    def bucket(**properties: Any) -> dict[str, Any]:
+        return of(B={"Type": "AWS::S3::Bucket", "Properties": {"BucketName": "with-settings", **properties}})
+
+    s3 = stacks.server.client("s3")
+    rules: list[dict[str, Any]] = [
+        {"Id": "logs", "Status": "Enabled", "Prefix": "logs/", "ExpirationInDays": "30",
+         "Transition": {"StorageClass": "GLACIER_IR", "TransitionInDays": 7}},
+        {"Id": "old", "Status": "Disabled", "TagFilters": [{"Key": "k", "Value": "v"}], "ObjectSizeGreaterThan": "5",
+         "NoncurrentVersionExpirationInDays": 9,
+         "NoncurrentVersionTransitions": [{"StorageClass": "GLACIER", "TransitionInDays": 3}]},
+        {"Id": "rest", "Status": "Enabled", "ExpirationDate": "2099-01-01T00:00:00Z"},
+        {"Id": "uploads", "Status": "Enabled", "AbortIncompleteMultipartUpload": {"DaysAfterInitiation": 2}},
+    ]  # fmt: skip
+    encrypted = {"ServerSideEncryptionByDefault": {"SSEAlgorithm": "aws:kms"}, "BucketKeyEnabled": "true"}
+    template = bucket(
+        LifecycleConfiguration={"Rules": rules},
+        BucketEncryption={"ServerSideEncryptionConfiguration": [encrypted]},
+    )
+    assert stacks.create("with-settings", template)["StackStatus"] == "CREATE_COMPLETE"
+    kept = {row["ID"]: row for row in s3.get_bucket_lifecycle_configuration(Bucket="with-settings")["Rules"]}
+    assert kept["logs"]["Filter"] == {"Prefix": "logs/"} and kept["logs"]["Expiration"] == {"Days": 30}
+    assert kept["logs"]["Transitions"] == [{"Days": 7, "StorageClass": "GLACIER_IR"}]
+    assert kept["old"]["Filter"]["And"] == {"Tags": [{"Key": "k", "Value": "v"}], "ObjectSizeGreaterThan": 5}
+    assert kept["old"]["NoncurrentVersionExpiration"] == {"NoncurrentDays": 9}
+    assert kept["old"]["NoncurrentVersionTransitions"] == [{"NoncurrentDays": 3, "StorageClass": "GLACIER"}]
+    assert kept["rest"]["Filter"] == {} and kept["rest"]["Expiration"]["Date"].year == 2099
+    assert kept["uploads"]["AbortIncompleteMultipartUpload"] == {"DaysAfterInitiation": 2}
+    put = s3.put_object(Bucket="with-settings", Key="a", Body=b"x")
+    assert (put["ServerSideEncryption"], put["BucketKeyEnabled"]) == ("aws:kms", True)
+    s3.delete_object(Bucket="with-settings", Key="a")
+    wrong = bucket(LifecycleConfiguration={"Rules": [{"Status": "Enabled", "ExpirationInDays": 0}]})
+    assert stacks.update("with-settings", wrong)["StackStatus"] == "UPDATE_ROLLBACK_COMPLETE"
+    assert len(s3.get_bucket_lifecycle_configuration(Bucket="with-settings")["Rules"]) == 4
+    assert stacks.update("with-settings", bucket())["StackStatus"] == "UPDATE_COMPLETE"
+    with pytest.raises(ClientError, match="NoSuchLifecycleConfiguration"):
+        s3.get_bucket_lifecycle_configuration(Bucket="with-settings")
+    assert s3.put_object(Bucket="with-settings", Key="a", Body=b"x")["ServerSideEncryption"] == "AES256"
+    s3.delete_object(Bucket="with-settings", Key="a")
+    assert stacks.delete("with-settings")["StackStatus"] == "DELETE_COMPLETE"
 
 
 def test_a_large_template_comes_from_a_bucket(stacks: Stacks) -> None:

@@ -51,9 +51,12 @@ class Nowhere:
     def check(self, tx: Tx, target_arn: str, bucket_arn: str) -> None:
         raise AssertionError("no rule asks for it")
 
+    def arn(self, tx: Tx, name: str) -> str:
+        raise AssertionError("nothing asks for a key")
+
 
 def objects() -> Objects:
-    return Objects(Scope("000000000000", "us-east-1"), ObjectSettings(), Nowhere())
+    return Objects(Scope("000000000000", "us-east-1"), ObjectSettings(), Nowhere(), Nowhere())
 
 
 async def opened(tmp_path: Path, service: Objects) -> SqliteStore:

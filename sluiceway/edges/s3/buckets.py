@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any, Final
 
 from sluiceway.core.clock import new_token
-from sluiceway.core.identity import Arn
 from sluiceway.edges.http import Response
 from sluiceway.edges.s3.acl import list_of, ownership_of
 from sluiceway.edges.s3.body import document
@@ -177,10 +176,6 @@ def _rule(kind: TargetKind, item: dict[str, Any], target: str) -> Rule:
         if name in found:
             raise Invalid("argument", f"Cannot specify more than one {name} rule in a filter.")
         found[name] = value
-    try:
-        Arn.parse(target)
-    except ValueError:
-        raise Invalid("argument", "The ARN could not be parsed", ArgumentValue=target[:200]) from None
     events = tuple(item.get("Events") or ())
     return Rule(
         item.get("Id") or new_token(18),

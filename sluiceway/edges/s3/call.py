@@ -18,6 +18,7 @@ from sluiceway.edges.http import Request, Response
 from sluiceway.edges.s3 import deciding
 from sluiceway.edges.s3.address import Address
 from sluiceway.edges.sigv4 import SignatureVerifier, Verified
+from sluiceway.errors import Invalid
 from sluiceway.services.objects import Objects
 from sluiceway.services.objects.buckets import Access
 from sluiceway.services.objects.contents import Found
@@ -82,9 +83,15 @@ class Call:
         """The model's input. Raises ``Invalid("malformed")`` and the like for what does not fit it."""
         request = self.request
         path = self.address.raw_path.decode("latin-1")
-        parsed: dict[str, Any] = self.tools.codec.parse(
-            self.operation, request.method, path, request.query(), request.headers, body
-        )
+        try:
+            parsed: dict[str, Any] = self.tools.codec.parse(
+                self.operation, request.method, path, request.query(), request.headers, body
+            )
+        except Invalid as error:
+            if error.kind != "validation" or not body:
+                raise
+            # What a document lacks is told in the words for documents; parameters are looked at before.
+            raise Invalid("malformed", "The XML you provided was not well-formed or did not validate") from error
         return parsed
 
     def reply(self, output: dict[str, Any] | None = None) -> Response:

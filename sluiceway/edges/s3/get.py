@@ -9,9 +9,12 @@ from dataclasses import dataclass
 from sluiceway.core.store import View
 from sluiceway.edges.http import Response
 from sluiceway.edges.s3.call import Call, Look, Tools
+from sluiceway.edges.s3.encryption_headers import refuse_on_read
 from sluiceway.edges.s3.headers import OVERRIDES, checksum_headers, conditions_from, http_date, object_headers
 from sluiceway.edges.s3.versions import shown_version, version_headers, version_of
+from sluiceway.edges.s3.written import expiration_headers, may_expire
 from sluiceway.errors import AccessDenied, Invalid, NotFound, PreconditionFailed, Unavailable
+from sluiceway.services.objects import part_sums
 from sluiceway.services.objects.conditions import NotModified, check_read
 from sluiceway.services.objects.contents import Found
 from sluiceway.services.objects.values import Piece, StoredObject
@@ -42,6 +45,8 @@ async def get_object(call: Call) -> Response:
             return _not_modified(call, error)
         span = _span(call, stored)
         headers = _headers(call, stored, span)
+        if _has_more(call):
+            headers.extend(await _more_headers(call, stored))
         status = 206 if span.partial else 200
         if found.inline is not None:
             body = found.inline[span.start : span.start + span.length] if span.partial else found.inline
@@ -61,7 +66,10 @@ async def head_object(call: Call) -> Response:
     except NotModified as error:
         return _not_modified(call, error)
     span = _span(call, stored)
-    return Response(206 if span.partial else 200, _headers(call, stored, span))
+    headers = _headers(call, stored, span)
+    if _has_more(call):
+        headers.extend(await _more_headers(call, stored))
+    return Response(206 if span.partial else 200, headers)
 
 
 async def _read(call: Call, looking: Look) -> Found:
@@ -93,12 +101,12 @@ def _seen(looking: Look, view: View, call: Call) -> Found:
     try:
         found = looking(view, call)
     except NotFound as error:
-        raise _hidden(call, error) from None
+        raise hidden(call, error) from None
     call.check_seen(found.stored)
     return found
 
 
-def _hidden(call: Call, error: NotFound) -> NotFound | AccessDenied:
+def hidden(call: Call, error: NotFound) -> NotFound | AccessDenied:
     """Who may not list the bucket is not told which keys it lacks (S3 API reference, GetObject)."""
     if error.kind not in ("key", "version"):
         return error
@@ -162,6 +170,7 @@ def _bad_range(header: str, size: int) -> Invalid:
 
 
 def _headers(call: Call, stored: StoredObject, span: Span) -> list[tuple[str, str]]:
+    refuse_on_read(call.request.headers)
     headers = object_headers(stored)
     headers.extend(version_headers(shown_version(call, stored)))
     headers.append(("content-length", str(span.length)))
@@ -171,10 +180,28 @@ def _headers(call: Call, stored: StoredObject, span: Span) -> list[tuple[str, st
             headers.append(("content-range", f"bytes {span.start}-{last}/{stored.size}"))
     if stored.part_sizes and "partNumber" in call.query:
         headers.append(("x-amz-mp-parts-count", str(len(stored.part_sizes))))
-    whole = span.length == stored.size
-    if whole and call.request.headers.get("x-amz-checksum-mode").upper() == "ENABLED":
+    elif span.length == stored.size and _wants_checksum(call):
         headers.extend(checksum_headers(stored.checksum))
     return _overridden(call, headers)
+
+
+def _wants_checksum(call: Call) -> bool:
+    return call.request.headers.get("x-amz-checksum-mode").upper() == "ENABLED"
+
+
+def _has_more(call: Call) -> bool:
+    """Whether something is said that has to be read first: most answers are spared that."""
+    return "partNumber" in call.query or may_expire(call)
+
+
+async def _more_headers(call: Call, stored: StoredObject) -> list[tuple[str, str]]:
+    """When the object expires, and the checksum of the part that is read."""
+    headers = await expiration_headers(call, stored)
+    if stored.part_sizes and "partNumber" in call.query and _wants_checksum(call):
+        number = int(call.query["partNumber"])
+        checksum = await call.tools.store.view(part_sums.of_part, call.bucket, stored, number)
+        headers.extend(checksum_headers(checksum))
+    return headers
 
 
 def _overridden(call: Call, headers: list[tuple[str, str]]) -> list[tuple[str, str]]:

@@ -14,6 +14,7 @@ from urllib.parse import parse_qsl
 
 from sluiceway.config import ObjectSettings
 from sluiceway.edges.http import Headers
+from sluiceway.edges.s3.encryption_headers import asked_of, encryption_headers, refuse_customer_keys
 from sluiceway.errors import Invalid, NotImplementedYet
 from sluiceway.services.objects.names import check_tags
 from sluiceway.services.objects.values import NO_CONDITIONS, Attributes, Checksum, Conditions, StoredObject
@@ -37,12 +38,19 @@ OVERRIDES: Final = (
     "content-encoding",
 )
 _STORAGE_CLASSES: Final = frozenset(
-    {"STANDARD", "REDUCED_REDUNDANCY", "STANDARD_IA", "ONEZONE_IA", "INTELLIGENT_TIERING", "GLACIER_IR"}
+    {
+        "STANDARD",
+        "REDUCED_REDUNDANCY",
+        "STANDARD_IA",
+        "ONEZONE_IA",
+        "INTELLIGENT_TIERING",
+        "GLACIER_IR",
+        "GLACIER",
+        "DEEP_ARCHIVE",
+    }
 )
 #: Headers that ask for what is not here; ignoring them would break what the client was promised.
 _REFUSED: Final = (
-    "x-amz-server-side-encryption-customer-algorithm",
-    "x-amz-server-side-encryption-aws-kms-key-id",
     "x-amz-object-lock-mode",
     "x-amz-object-lock-retain-until-date",
     "x-amz-object-lock-legal-hold",
@@ -78,6 +86,7 @@ def attributes_of(headers: Headers, limits: ObjectSettings) -> Attributes:
         metadata=metadata,
         tags=_tags_of(tags, limits) if tags else {},
         storage_class=headers.get("x-amz-storage-class") or "STANDARD",
+        encryption=asked_of(headers),
     )
 
 
@@ -89,8 +98,7 @@ def check_supported(headers: Headers) -> None:
     storage_class = headers.get("x-amz-storage-class")
     if storage_class and storage_class not in _STORAGE_CLASSES:
         raise Invalid("storage_class", "The storage class you specified is not valid")
-    if headers.get("x-amz-server-side-encryption") not in ("", "AES256"):
-        raise NotImplementedYet("header", "A header you provided implies functionality that is not implemented")
+    refuse_customer_keys(headers)
 
 
 def _drop_chunked(kept: dict[str, str]) -> None:
@@ -206,6 +214,7 @@ def object_headers(stored: StoredObject) -> list[tuple[str, str]]:
     ]
     headers.extend(about.headers.items())
     headers.extend((_META + name, metadata_header(value)) for name, value in about.metadata.items())
+    headers.extend(encryption_headers(about.encryption))
     if about.storage_class != "STANDARD":
         headers.append(("x-amz-storage-class", about.storage_class))
     if about.tags:

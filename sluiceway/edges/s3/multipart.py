@@ -9,6 +9,7 @@ from sluiceway.edges.s3 import body
 from sluiceway.edges.s3.acl import list_of
 from sluiceway.edges.s3.call import Call
 from sluiceway.edges.s3.checksums import promise_of
+from sluiceway.edges.s3.encryption_headers import encryption_headers, refuse_customer_keys
 from sluiceway.edges.s3.get import cut, open_pieces, range_of
 from sluiceway.edges.s3.headers import (
     attributes_of,
@@ -19,6 +20,7 @@ from sluiceway.edges.s3.headers import (
 )
 from sluiceway.edges.s3.list import encoder_of, limit_of
 from sluiceway.edges.s3.put import allow_found, allow_source, checksum_members, copy_source
+from sluiceway.edges.s3.written import upload_headers, written_headers
 from sluiceway.errors import Conflict, Invalid, TooLarge
 from sluiceway.services.objects.buckets import Access
 from sluiceway.services.objects.checksums import ALGORITHMS, running
@@ -51,7 +53,10 @@ async def create(call: Call) -> Response:
     output: dict[str, Any] = {"Bucket": call.bucket, "Key": call.key, "UploadId": upload.id}
     if upload.named:
         output.update(ChecksumAlgorithm=upload.algorithm, ChecksumType=upload.type)
-    return call.reply(output)
+    response = call.reply(output)
+    response.headers.extend(encryption_headers(upload.attributes.encryption, context=True))
+    response.headers.extend(await upload_headers(call, upload))
+    return response
 
 
 async def upload_part(call: Call) -> Response:
@@ -60,6 +65,7 @@ async def upload_part(call: Call) -> Response:
     Where the upload was begun without an algorithm, as boto3 does, a part may come with any: the SDKs send CRC32.
     """
     number = _number(call)
+    refuse_customer_keys(call.request.headers)
     upload = await _upload(call)
     promise = promise_of(call.request.headers)
     if promise is not None and upload.named and promise.algorithm != upload.algorithm:
@@ -76,12 +82,13 @@ async def upload_part(call: Call) -> Response:
             tools.objects.multipart.put_part, call.bucket, call.key, upload.id, number, content
         )
     found = checksum_headers(content.checksum)[:1] if promise is None or promise.algorithm == upload.algorithm else []
-    return Response(200, [("etag", f'"{part.etag}"'), *found])
+    return Response(200, [("etag", f'"{part.etag}"'), *found, *encryption_headers(upload.attributes.encryption)])
 
 
 async def upload_part_copy(call: Call) -> Response:
     """UploadPartCopy: the part refers to a range of the source's blobs."""
     number = _number(call)
+    refuse_customer_keys(call.request.headers)
     upload = await _upload(call)
     source = copy_source(call.request.headers.get("x-amz-copy-source"))
     origin = await allow_source(call, source)
@@ -96,7 +103,9 @@ async def upload_part_copy(call: Call) -> Response:
         if upload.named:
             result[f"Checksum{upload.algorithm}"] = part.checksum
         shown = version if origin and origin.bucket.versioning else None
-        return call.reply({"CopyPartResult": result, "CopySourceVersionId": shown})
+        response = call.reply({"CopyPartResult": result, "CopySourceVersionId": shown})
+        response.headers.extend(encryption_headers(upload.attributes.encryption))
+        return response
     raise Conflict("source", "The source is being changed too often to be copied. Please try again.")
 
 
@@ -190,7 +199,7 @@ async def complete(call: Call) -> Response:
         expected[0] if expected else None,
         _size_header(headers.get("x-amz-mp-object-size")),
     )
-    return call.reply(
+    response = call.reply(
         {
             "Location": f"{call.request.base_url}{call.request.raw_path.decode('latin-1')}",
             "Bucket": call.bucket,
@@ -200,6 +209,8 @@ async def complete(call: Call) -> Response:
             **checksum_members(stored.checksum),
         }
     )
+    response.headers.extend(await written_headers(call, stored))
+    return response
 
 
 def _size_header(text: str) -> int | None:
@@ -248,7 +259,9 @@ async def list_parts(call: Call) -> Response:
     }
     if upload.named:
         output.update(ChecksumAlgorithm=upload.algorithm, ChecksumType=upload.type)
-    return call.reply(output)
+    response = call.reply(output)
+    response.headers.extend(await upload_headers(call, upload))
+    return response
 
 
 def _part_member(upload: Upload, part: Part) -> dict[str, Any]:

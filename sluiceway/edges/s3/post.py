@@ -73,7 +73,7 @@ async def post_object(call: Call) -> Response:
         return await receive_file(call, promise, algorithm, _within(chunks, sizes))
 
     stored = await put_content(put, receive, "ObjectCreated:Post")
-    return _answer(call, fields, stored)
+    return _answer(call, fields, stored, await stored_headers(put, stored))
 
 
 def _announced(call: Call) -> int:
@@ -192,9 +192,8 @@ def _tagging(call: Call, document: str) -> str:
     return urlencode(tag_pairs((parsed.get("Tagging") or {}).get("TagSet")))
 
 
-def _answer(call: Call, fields: Mapping[str, str], stored: StoredObject) -> Response:
+def _answer(call: Call, fields: Mapping[str, str], stored: StoredObject, headers: list[tuple[str, str]]) -> Response:
     key, etag = fields["key"], f'"{stored.etag}"'
-    headers = stored_headers(stored)
     wanted = fields.get("success_action_redirect") or fields.get("redirect") or ""
     target = redirect_to(wanted, {"bucket": call.bucket, "key": key, "etag": etag})
     if target:

@@ -21,6 +21,7 @@ from sluiceway.edges.s3.headers import (
     moment,
 )
 from sluiceway.edges.s3.versions import version_headers
+from sluiceway.edges.s3.written import written_headers
 from sluiceway.errors import Conflict, Invalid
 from sluiceway.services.objects.buckets import Access
 from sluiceway.services.objects.checksums import running, text_of
@@ -31,6 +32,8 @@ from sluiceway.services.objects.versions import bad_version
 
 _SOURCE = "x-amz-copy-source"
 _TRIES = 3
+#: What makes a copy of an object onto itself one that changes something.
+_CHANGES = ("x-amz-storage-class", "x-amz-server-side-encryption")
 
 Receive = Callable[[Call, Promise | None, str], Awaitable[Content]]
 
@@ -39,7 +42,8 @@ async def put_object(call: Call) -> Response:
     """Store the body; the answer goes out when row, bytes and events are durable."""
     if "partNumber" in call.query:
         raise Invalid("argument", "A part number was given without an upload id.", ArgumentName="uploadId")
-    return Response(200, stored_headers(await put_content(call, body.receive, "ObjectCreated:Put")))
+    stored = await put_content(call, body.receive, "ObjectCreated:Put")
+    return Response(200, await stored_headers(call, stored))
 
 
 async def put_content(call: Call, receive: Receive, event: str) -> StoredObject:
@@ -60,9 +64,11 @@ async def put_content(call: Call, receive: Receive, event: str) -> StoredObject:
         return await tools.store.commit(tools.objects.contents.put, *put)
 
 
-def stored_headers(stored: StoredObject) -> list[tuple[str, str]]:
+async def stored_headers(call: Call, stored: StoredObject) -> list[tuple[str, str]]:
     """What the answer to a write says of the new object."""
-    return [("etag", f'"{stored.etag}"'), *checksum_headers(stored.checksum), *version_headers(stored.version)]
+    headers = [("etag", f'"{stored.etag}"'), *checksum_headers(stored.checksum), *version_headers(stored.version)]
+    headers.extend(await written_headers(call, stored))
+    return headers
 
 
 async def copy_object(call: Call) -> Response:
@@ -82,7 +88,10 @@ async def copy_object(call: Call) -> Response:
             continue
         result = {"ETag": f'"{stored.etag}"', "LastModified": moment(stored.modified_ms)}
         result |= checksum_members(stored.checksum)
-        return call.reply({"CopyObjectResult": result, "VersionId": stored.version, "CopySourceVersionId": version})
+        output = {"CopyObjectResult": result, "VersionId": stored.version, "CopySourceVersionId": version}
+        response = call.reply(output)
+        response.headers.extend(await written_headers(call, stored))
+        return response
     raise Conflict("source", "The source is being changed too often to be copied. Please try again.")
 
 
@@ -102,7 +111,7 @@ async def _copy(call: Call, source: Source, replace: bool, origin: Access | None
     found = await tools.store.view(tools.objects.contents.check_source, source, conditions)
     # An older version may be put in front again: that is a change, though it is a copy of the key to itself.
     same = (source.bucket, source.key) == (call.bucket, call.key) and not (versioned and source.version)
-    if same and not replace and "x-amz-storage-class" not in headers:
+    if same and not replace and not any(name in headers for name in _CHANGES):
         raise Invalid(
             "request",
             "This copy request is illegal because it is trying to copy an object to itself without changing the "
@@ -149,7 +158,7 @@ def _copied_attributes(call: Call, source: StoredObject, replace: bool) -> Attri
     asked = attributes_of(headers, call.tools.limits)
     about = asked if replace else source.attributes
     tags = asked.tags if headers.get("x-amz-tagging-directive") == "REPLACE" else source.attributes.tags
-    return Attributes(about.content_type, about.headers, about.metadata, tags, asked.storage_class)
+    return Attributes(about.content_type, about.headers, about.metadata, tags, asked.storage_class, asked.encryption)
 
 
 async def _recomputed(call: Call, found: Found) -> tuple[str, Checksum | None] | None:

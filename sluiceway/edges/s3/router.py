@@ -11,7 +11,22 @@ from dataclasses import dataclass
 from typing import Final, Literal
 
 from sluiceway.edges.http import Headers
-from sluiceway.edges.s3 import acl, buckets, delete, get, list, multipart, post, public, put, tagging, versions
+from sluiceway.edges.s3 import (
+    acl,
+    attributes,
+    buckets,
+    delete,
+    get,
+    lifecycle,
+    list,
+    multipart,
+    post,
+    public,
+    put,
+    tagging,
+    unset,
+    versions,
+)
 from sluiceway.edges.s3.address import Address
 from sluiceway.edges.s3.call import Handler, Look
 from sluiceway.errors import Invalid, NotFound, NotImplementedYet
@@ -159,6 +174,57 @@ ROUTES: Final[Mapping[tuple[Level, str, str], Route]] = {
     ("object", "POST", "uploadId"): Route("CompleteMultipartUpload", "s3:PutObject", multipart.complete),
     ("object", "DELETE", "uploadId"): Route("AbortMultipartUpload", "s3:AbortMultipartUpload", multipart.abort),
     ("object", "GET", "uploadId"): Route("ListParts", "s3:ListMultipartUploadParts", multipart.list_parts),
+    ("object", "GET", "attributes"): Route(
+        "GetObjectAttributes", "s3:GetObjectAttributes", attributes.get_attributes, "s3:GetObjectVersionAttributes"
+    ),
+    ("bucket", "GET", "lifecycle"): Route(
+        "GetBucketLifecycleConfiguration", "s3:GetLifecycleConfiguration", lifecycle.get_lifecycle
+    ),
+    ("bucket", "PUT", "lifecycle"): Route(
+        "PutBucketLifecycleConfiguration", "s3:PutLifecycleConfiguration", lifecycle.put_lifecycle
+    ),
+    ("bucket", "DELETE", "lifecycle"): Route(
+        "DeleteBucketLifecycle", "s3:PutLifecycleConfiguration", lifecycle.delete_lifecycle
+    ),
+    ("bucket", "GET", "encryption"): Route(
+        "GetBucketEncryption", "s3:GetEncryptionConfiguration", lifecycle.get_encryption
+    ),
+    ("bucket", "PUT", "encryption"): Route(
+        "PutBucketEncryption", "s3:PutEncryptionConfiguration", lifecycle.put_encryption
+    ),
+    ("bucket", "DELETE", "encryption"): Route(
+        "DeleteBucketEncryption", "s3:PutEncryptionConfiguration", lifecycle.delete_encryption
+    ),
+    ("bucket", "GET", "logging"): Route("GetBucketLogging", "s3:GetBucketLogging", unset.nothing),
+    ("bucket", "GET", "accelerate"): Route(
+        "GetBucketAccelerateConfiguration", "s3:GetAccelerateConfiguration", unset.nothing
+    ),
+    ("bucket", "GET", "requestPayment"): Route(
+        "GetBucketRequestPayment", "s3:GetBucketRequestPayment", unset.request_payment
+    ),
+    ("bucket", "GET", "website"): Route("GetBucketWebsite", "s3:GetBucketWebsite", unset.website),
+    ("bucket", "GET", "replication"): Route(
+        "GetBucketReplication", "s3:GetReplicationConfiguration", unset.replication
+    ),
+    ("bucket", "GET", "object-lock"): Route(
+        "GetObjectLockConfiguration", "s3:GetBucketObjectLockConfiguration", unset.object_lock
+    ),
+    ("bucket", "GET", "analytics"): Route(
+        "ListBucketAnalyticsConfigurations", "s3:GetAnalyticsConfiguration", unset.listed
+    ),
+    ("bucket", "GET", "inventory"): Route(
+        "ListBucketInventoryConfigurations", "s3:GetInventoryConfiguration", unset.listed
+    ),
+    ("bucket", "GET", "metrics"): Route("ListBucketMetricsConfigurations", "s3:GetMetricsConfiguration", unset.listed),
+    ("bucket", "GET", "intelligent-tiering"): Route(
+        "ListBucketIntelligentTieringConfigurations", "s3:GetIntelligentTieringConfiguration", unset.listed
+    ),
+    ("object", "GET", "retention"): Route(
+        "GetObjectRetention", "s3:GetObjectRetention", unset.unlocked, "s3:GetObjectRetention"
+    ),
+    ("object", "GET", "legal-hold"): Route(
+        "GetObjectLegalHold", "s3:GetObjectLegalHold", unset.unlocked, "s3:GetObjectLegalHold"
+    ),
 }
 
 

@@ -18,7 +18,7 @@ from sluiceway.services.objects.versions import bad_version
 _VERSION_ID: Final = "x-amz-version-id"
 _MARKER: Final = ("x-amz-delete-marker", "true")
 #: Operations whose errors tell of the delete marker that they met (S3 User Guide, "Working with delete markers").
-_TELLING: Final = frozenset({"GetObject", "HeadObject"})
+_TELLING: Final = frozenset({"GetObject", "HeadObject", "GetObjectAttributes"})
 
 
 def version_of(call: Call) -> str | None:

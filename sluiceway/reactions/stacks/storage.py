@@ -6,6 +6,7 @@ import asyncio
 import json
 from typing import Any
 
+from sluiceway.reactions.stacks import bucket_settings
 from sluiceway.reactions.stacks.provider import (
     Context,
     Look,
@@ -31,8 +32,10 @@ class Bucket(Provider):
     accepts = frozenset(
         {
             "AccessControl",
+            "BucketEncryption",
             "BucketName",
             "CorsConfiguration",
+            "LifecycleConfiguration",
             "NotificationConfiguration",
             "OwnershipControls",
             "PublicAccessBlockConfiguration",
@@ -90,6 +93,7 @@ async def _configure(ctx: Context, name: str, old: Properties, new: Properties) 
             await ctx.call("s3", "DeleteBucketOwnershipControls", Bucket=name)
     if changed(old, new, "AccessControl"):
         await ctx.call("s3", "PutBucketAcl", Bucket=name, ACL=_canned(new.get("AccessControl") or "Private"))
+    await bucket_settings.configure(ctx, name, old, new)
     if changed(old, new, "CorsConfiguration"):
         await _cors(ctx, name, new.get("CorsConfiguration"))
     if changed(old, new, "NotificationConfiguration"):

@@ -22,6 +22,7 @@ from sluiceway.services.objects.rows import (
     BUCKETS,
     OBJECTS,
     PARTS,
+    RUNS,
     SETTINGS,
     UPLOADS,
     VERSIONS,
@@ -137,6 +138,7 @@ class Buckets:
                 raise Conflict("bucket", "The bucket has too many unfinished uploads: abort them first.")
         for kind in bucket.settings:
             tx.delete(SETTINGS, (name, kind))
+        tx.delete(RUNS, (name,))
         tx.delete(BUCKETS, (name,))
 
     def access(self, view: View, name: str) -> Access:
@@ -207,13 +209,13 @@ class Buckets:
     def put_notifications(
         self, tx: Tx, name: str, rules: Sequence[Rule], actor: Actor, check_targets: bool = True
     ) -> None:
-        """Replace the bucket's rules; each new topic or queue gets a test event in this transaction.
+        """Replace the bucket's rules; each topic and queue gets a test event in this transaction, unless nobody
+        is to look whether it can be reached (S3 API reference, PutBucketNotificationConfiguration).
 
         Raises ``Invalid("argument")`` for rules that S3 refuses, also when a target can't be reached.
         """
         bucket = bucket_of(tx, name)
-        check_rules(rules, self._limits.notification_rules_max)
-        known = self._targets(tx, bucket)
+        check_rules(rules, self._limits.notification_rules_max, bucket.region)
         for rule in rules:
             if check_targets:
                 self._check_target(tx, bucket, rule)
@@ -221,8 +223,8 @@ class Buckets:
             self.put_setting(tx, name, "notification", [rule.to_json() for rule in rules])
         else:
             self.delete_setting(tx, name, "notification")
-        fresh = {rule.target for rule in rules if rule.kind != "function"} - known
-        for target in sorted(fresh):
+        tested = {rule.target for rule in rules if check_targets and rule.kind != "function"}
+        for target in sorted(tested):
             body = records.test_event(tx.now_ms, name, actor)
             self._deliver.publish(tx, target, bucket.arn, self._scope.account, body)
 
@@ -230,9 +232,6 @@ class Buckets:
         """The bucket's rules; empty if it has none."""
         bucket_of(view, name)
         return [Rule.from_json(row) for row in view.get(SETTINGS, (name, "notification")) or ()]
-
-    def _targets(self, view: View, bucket: Bucket) -> set[str]:
-        return {row["target"] for row in view.get(SETTINGS, (bucket.name, "notification")) or ()}
 
     def _check_target(self, tx: Tx, bucket: Bucket, rule: Rule) -> None:
         try:

@@ -59,7 +59,7 @@ _RUNNING: Final[Mapping[str, Callable[[], Running]]] = {
     "SHA1": _sha1,
     "SHA256": hashlib.sha256,
 }
-_DIGEST_BYTES: Final[Mapping[str, int]] = {"CRC32": 4, "CRC32C": 4, "CRC64NVME": 8, "SHA1": 20, "SHA256": 32}
+DIGEST_BYTES: Final[Mapping[str, int]] = {"CRC32": 4, "CRC32C": 4, "CRC64NVME": 8, "SHA1": 20, "SHA256": 32}
 _COMBINE: Final[Mapping[str, Any]] = {
     "CRC32": crt.combine_crc32,
     "CRC32C": crt.combine_crc32c,
@@ -88,7 +88,7 @@ def text_of(digest: bytes) -> str:
 def is_well_formed(algorithm: str, value: str) -> bool:
     """Whether ``value`` is base64 of as many bytes as the algorithm gives."""
     try:
-        return len(base64.b64decode(value, validate=True)) == _DIGEST_BYTES[algorithm]
+        return len(base64.b64decode(value, validate=True)) == DIGEST_BYTES[algorithm]
     except ValueError:
         return False
 
@@ -120,4 +120,4 @@ def of_parts(algorithm: str, type_: ChecksumType, parts: Sequence[tuple[str, int
     combine = _COMBINE[algorithm]
     for digest, (_, size) in zip(digests, parts, strict=True):
         value = combine(value, int.from_bytes(digest, "big"), size)
-    return Checksum(algorithm, text_of(value.to_bytes(_DIGEST_BYTES[algorithm], "big")), "FULL_OBJECT")
+    return Checksum(algorithm, text_of(value.to_bytes(DIGEST_BYTES[algorithm], "big")), "FULL_OBJECT")

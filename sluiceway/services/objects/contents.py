@@ -9,6 +9,7 @@ from sluiceway.core.store import Tx, View
 from sluiceway.errors import Conflict, Invalid, NotFound
 from sluiceway.services.objects import garbage, versions
 from sluiceway.services.objects.conditions import check_read, check_source, check_write
+from sluiceway.services.objects.encryption import Encrypting
 from sluiceway.services.objects.grants import Asked
 from sluiceway.services.objects.history import History
 from sluiceway.services.objects.names import check_key, check_metadata, check_tags
@@ -39,8 +40,9 @@ class Found:
 class Contents:
     """The objects of all buckets."""
 
-    def __init__(self, limits: ObjectSettings, history: History) -> None:
+    def __init__(self, limits: ObjectSettings, history: History, encrypting: Encrypting) -> None:
         self._limits = limits
+        self._encrypting = encrypting
         self._history = history
 
     def put(
@@ -87,6 +89,9 @@ class Contents:
         owner, grants = applied(bucket, acl, actor)
         old = versions.current_at(tx, bucket.name, key)
         check_write(old, conditions)
+        encryption = self._encrypting.effective(tx, bucket, attributes.encryption)
+        if encryption != attributes.encryption:
+            attributes = replace(attributes, encryption=encryption)
         sequence = self._history.next_sequence(tx, bucket.name)
         single = content.pieces[0] if len(content.pieces) == 1 and content.pieces[0].start == 0 else None
         single = single if single is not None and single.size == content.size else None

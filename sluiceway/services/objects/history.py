@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from sluiceway.core.identity import Scope
 from sluiceway.core.store import Tx, View
 from sluiceway.services.objects import records
@@ -31,11 +33,12 @@ class History:
         stored: Kept | None,
         actor: Actor,
         version: str | None = None,
+        more: dict[str, Any] | None = None,
     ) -> None:
         """Append ``event`` ("ObjectCreated:Put") and publish it to every rule that matches.
 
         ``stored`` is None where a version goes for good; then ``version`` names it. Buckets that never had versioning
-        name none.
+        name none. ``more`` are members that the record of this event has besides.
         """
         if stored is not None:
             version = stored.version_id
@@ -51,6 +54,8 @@ class History:
             actor=actor,
             version=version if bucket.versioning else None,
         )
+        if more:
+            record |= more
         tx.append(HISTORY + bucket.name, record)
         if "notification" not in bucket.settings:
             return

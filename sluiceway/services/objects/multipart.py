@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any
 
@@ -16,8 +16,9 @@ from sluiceway.core.clock import new_token
 from sluiceway.core.keys import text_after
 from sluiceway.core.store import Tx, View
 from sluiceway.errors import Invalid, NotFound, TooLarge
-from sluiceway.services.objects import checksums, garbage, versions
+from sluiceway.services.objects import checksums, garbage, part_sums, versions
 from sluiceway.services.objects.contents import Contents
+from sluiceway.services.objects.encryption import PLAIN, Encrypting
 from sluiceway.services.objects.grants import Asked
 from sluiceway.services.objects.listing import common_prefix
 from sluiceway.services.objects.names import check_key, check_metadata
@@ -31,6 +32,7 @@ from sluiceway.services.objects.values import (
     ChecksumType,
     Conditions,
     Content,
+    Encryption,
     Piece,
     StoredObject,
 )
@@ -87,8 +89,9 @@ class UploadPage:
 class Multipart:
     """Uploads in parts. ``contents`` places what is completed."""
 
-    def __init__(self, limits: ObjectSettings, contents: Contents) -> None:
+    def __init__(self, limits: ObjectSettings, contents: Contents, encrypting: Encrypting) -> None:
         self._limits = limits
+        self._encrypting = encrypting
         self._contents = contents
 
     def begin(
@@ -107,6 +110,8 @@ class Multipart:
         found = bucket_of(tx, bucket)
         if acl is not None:
             check_asked(tx, found, acl)
+        # Kept also where it is S3's own: the bucket's default may be another when the upload is completed.
+        encryption = self._encrypting.effective(tx, found, attributes.encryption) or Encryption(PLAIN)
         check_key(key, self._limits)
         check_metadata(attributes.metadata, self._limits)
         chosen = algorithm or checksums.DEFAULT_ALGORITHM
@@ -120,7 +125,7 @@ class Multipart:
             chosen,
             checked,
             algorithm is not None,
-            attributes,
+            replace(attributes, encryption=encryption),
             acl,
         )
         tx.put(UPLOADS, (bucket, key, upload.id), _upload_row(upload))
@@ -206,7 +211,7 @@ class Multipart:
             if part not in parts:
                 garbage.drop(tx, [piece.blob for piece in part.pieces])
         tx.delete(UPLOADS, (bucket_name, key, upload_id))
-        return self._contents.place(
+        stored = self._contents.place(
             tx,
             bucket,
             key,
@@ -219,6 +224,8 @@ class Multipart:
             upload_id,
             upload.acl,
         )
+        part_sums.keep(tx, bucket_name, stored.sequence, [part.checksum for part in parts])
+        return stored
 
     def abort(self, tx: Tx, bucket: str, key: str, upload_id: str) -> None:
         """Forget the upload and its parts. Raises ``NotFound("upload")``."""
@@ -382,6 +389,7 @@ def _upload_row(upload: Upload) -> dict[str, Any]:
             "metadata": dict(about.metadata),
             "tags": dict(about.tags),
             "storage_class": about.storage_class,
+            "encryption": about.encryption.to_json() if about.encryption else None,
         },
     }
     if upload.acl is not None:
@@ -392,6 +400,8 @@ def _upload_row(upload: Upload) -> dict[str, Any]:
 def _upload(key: str, upload_id: str, row: dict[str, Any]) -> Upload:
     algorithm, type_, named = row["checksum"]
     attributes = Attributes(**row["attributes"])
+    if attributes.encryption:
+        attributes = replace(attributes, encryption=Encryption(*row["attributes"]["encryption"]))
     acl = Asked.from_json(row["acl"]) if "acl" in row else None
     return Upload(upload_id, key, row["initiated_ms"], row["owner"], algorithm, type_, named, attributes, acl)
 

@@ -7,14 +7,16 @@ suffix, and two rules for a common event must not be able to match the same key.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Literal, Protocol
 
+from sluiceway.core.identity import Arn
 from sluiceway.core.store import Tx
 from sluiceway.errors import Invalid
 
 TargetKind = Literal["topic", "queue", "function"]
+_SERVICES: Final[Mapping[TargetKind, str]] = {"topic": "sns", "queue": "sqs", "function": "lambda"}
 
 _CREATED = ("Put", "Post", "Copy", "CompleteMultipartUpload")
 #: Every event type that S3 documents; what never happens here is accepted, as on AWS.
@@ -97,14 +99,15 @@ def matches(row: dict[str, Any], event: str, key: str) -> bool:
     return any(_covers(pattern[3:], event) for pattern in row["events"])
 
 
-def check_rules(rules: Sequence[Rule], count_max: int) -> None:
-    """Raises ``Invalid("argument")`` in S3's words for what its API refuses."""
+def check_rules(rules: Sequence[Rule], count_max: int, region: str) -> None:
+    """Raises ``Invalid("argument")`` in S3's words for what its API refuses; ``region`` is the bucket's."""
     if len(rules) > count_max:
         raise Invalid("argument", f"The notification configuration has more than {count_max} rules.")
     if len({rule.id for rule in rules}) != len(rules):
         raise Invalid("argument", "Same ID used for multiple configurations. IDs must be unique")
     for rule in rules:
         _check_rule(rule)
+        _check_arn(rule, region)
     for at, rule in enumerate(rules):
         for other in rules[at + 1 :]:
             _check_apart(rule, other)
@@ -115,7 +118,8 @@ def _check_rule(rule: Rule) -> None:
         raise Invalid("argument", "A notification configuration needs at least one event.")
     for event in rule.events:
         if event not in EVENTS:
-            raise Invalid("argument", "The event is not supported for notifications", ArgumentValue=event)
+            message = "A specified event is not supported for notifications."
+            raise Invalid("argument", message, ArgumentName="Event", ArgumentValue=event[:200])
     for at, event in enumerate(rule.events):
         if any(_share(event, other) for other in rule.events[at + 1 :]):
             raise Invalid(
@@ -123,7 +127,27 @@ def _check_rule(rule: Rule) -> None:
                 "Configurations overlap. Configurations on the same bucket cannot share a common event type.",
             )
     if len(rule.prefix.encode()) > 1024 or len(rule.suffix.encode()) > 1024:
-        raise Invalid("argument", "Filter rule value cannot be longer than 1024 bytes.")
+        raise Invalid("argument", "Size of filter rule value cannot exceed 1024 bytes in UTF-8 representation")
+
+
+def _check_arn(rule: Rule, region: str) -> None:
+    """That it names what the configuration says it does, of this region."""
+    try:
+        arn = Arn.parse(rule.target)
+    except ValueError:
+        raise _bad_arn("The ARN is not well formed", rule.target) from None
+    if arn.service != _SERVICES[rule.kind] or (rule.kind == "function" and not arn.resource.startswith("function:")):
+        raise _bad_arn("The ARN could not be parsed", rule.target)
+    if arn.region != region:
+        message = "The notification destination service region is not valid for the bucket location constraint"
+        raise _bad_arn(message, rule.target)
+    if arn.resource.endswith(".fifo"):
+        # S3 User Guide, "Supported event destinations".
+        raise _bad_arn(f"FIFO {arn.service.upper()} {rule.kind}s are not supported.", rule.target)
+
+
+def _bad_arn(message: str, target: str) -> Invalid:
+    return Invalid("argument", message, ArgumentName="Arn", ArgumentValue=target[:200])
 
 
 def _check_apart(one: Rule, other: Rule) -> None:

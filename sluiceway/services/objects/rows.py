@@ -5,7 +5,9 @@
 ``object_versions`` (bucket, key, -sequence): versions that are not current, and all delete markers, newest first;
 ``object_nulls`` (bucket, key): the sequence of the key's null version where that is in ``object_versions``;
 ``object_bodies`` (bucket, sequence): inline bytes, or the pieces of an object made of many blobs;
-``uploads`` (bucket, key, upload id); ``upload_parts`` (upload id, number).
+``object_part_sums`` (bucket, sequence): the checksums of the parts that an object was made of;
+``uploads`` (bucket, key, upload id); ``upload_parts`` (upload id, number);
+``lifecycle_runs`` (bucket): how far the run of its lifecycle rules has come.
 
 A listing of keys so walks over neither old versions nor markers, and a bucket that never had versioning has no row
 in the second and third of these tables.
@@ -27,6 +29,7 @@ NULLS: Final = "object_nulls"
 BODIES: Final = "object_bodies"
 UPLOADS: Final = "uploads"
 PARTS: Final = "upload_parts"
+RUNS: Final = "lifecycle_runs"
 
 #: Empty for a bucket that never had it, which it can't become again.
 Versioning = Literal["", "Enabled", "Suspended"]

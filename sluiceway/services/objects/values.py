@@ -65,16 +65,33 @@ class Content:
     pieces: tuple[Piece, ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class Encryption:
+    """How bytes are to be encrypted, as S3 spells it ("aws:kms"). ``key`` is a KMS key's ARN, ``context`` base64 of
+    JSON; ``bucket_key`` is None where nothing was said."""
+
+    algorithm: str
+    key: str = ""
+    bucket_key: bool | None = None
+    context: str = ""
+
+    def to_json(self) -> list[Any]:
+        """As rows hold it."""
+        return [self.algorithm, self.key, self.bucket_key, self.context]
+
+
 @dataclass(slots=True)
 class Attributes:
     """What a client says about an object. ``headers`` are the system headers that are given back as they
-    came, in lower case ("cache-control"); ``metadata`` are user metadata without their prefix."""
+    came, in lower case ("cache-control"); ``metadata`` are user metadata without their prefix. ``encryption`` is
+    None where it is by S3's own keys, as nearly always."""
 
     content_type: str = "binary/octet-stream"
     headers: Mapping[str, str] = field(default_factory=dict)
     metadata: Mapping[str, str] = field(default_factory=dict)
     tags: Mapping[str, str] = field(default_factory=dict)
     storage_class: str = "STANDARD"
+    encryption: Encryption | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,7 +149,8 @@ class StoredObject:
     """One version's row. ``sequence`` is its place in the bucket's history and names its body's row.
 
     ``version`` is None for the null version, so that buckets without versioning have nothing to keep of it. ``acl`` is
-    its access control list where that is not the private one.
+    its access control list where that is not the private one. ``retired_ms`` is when it stopped being the current
+    version, or 0.
     """
 
     size: int
@@ -148,6 +166,7 @@ class StoredObject:
     upload: str | None = None
     version: str | None = None
     acl: tuple[tuple[str, str], ...] | None = None
+    retired_ms: int = 0
 
     @property
     def version_id(self) -> str:
@@ -174,8 +193,11 @@ class StoredObject:
             "blob": self.blob,
             "upload": self.upload,
             "version": self.version,
+            "retired_ms": self.retired_ms,
         }
         row.update((name, value) for name, value in optional.items() if value)
+        if about.encryption:
+            row["encryption"] = about.encryption.to_json()
         if self.part_sizes:
             row["parts"] = _runs(self.part_sizes)
         if self.acl is not None:
@@ -202,6 +224,7 @@ class StoredObject:
                 row.get("metadata", {}),
                 row.get("tags", {}),
                 row.get("class", "STANDARD"),
+                Encryption(*row["encryption"]) if "encryption" in row else None,
             ),
             checksum=Checksum(*checksum) if checksum else None,
             inline=row.get("inline", False),
@@ -210,6 +233,7 @@ class StoredObject:
             upload=row.get("upload"),
             version=row.get("version"),
             acl=tuple((grantee, permission) for grantee, permission in acl) if acl is not None else None,
+            retired_ms=row.get("retired_ms", 0),
         )
 
 

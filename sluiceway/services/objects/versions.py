@@ -17,11 +17,12 @@ import base64
 import binascii
 import secrets
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Final
 
 from sluiceway.core.store import Tx, View
 from sluiceway.errors import Invalid, NotFound
-from sluiceway.services.objects import garbage
+from sluiceway.services.objects import garbage, part_sums
 from sluiceway.services.objects.rows import BODIES, NULLS, OBJECTS, VERSIONS, Bucket
 from sluiceway.services.objects.values import NULL_VERSION, Kept, Marker, StoredObject, kept_of
 
@@ -152,7 +153,7 @@ def make_way(tx: Tx, bucket: Bucket, key: str, current: StoredObject | None) -> 
     """
     if current is not None:
         if bucket.versioning == "Enabled" or current.version is not None:
-            keep(tx, bucket.name, key, current)
+            keep(tx, bucket.name, key, replace(current, retired_ms=tx.now_ms))
         else:
             let_go(tx, bucket.name, current)
     if bucket.versioning == "Suspended" and (current is None or current.version is not None):
@@ -188,11 +189,13 @@ def remove(tx: Tx, bucket: str, key: str, kept: Kept) -> None:
     before = newest_kept(tx, bucket, key) if current is None else None
     if isinstance(before, StoredObject):
         _forget(tx, bucket, key, before)
-        tx.put(OBJECTS, (bucket, key), before.to_json())
+        tx.put(OBJECTS, (bucket, key), replace(before, retired_ms=0).to_json())
 
 
 def let_go(tx: Tx, bucket: str, stored: StoredObject) -> None:
     """Free the bytes of a version whose row goes."""
+    if stored.part_sizes:
+        part_sums.forget(tx, bucket, stored.sequence)
     if stored.blob is not None:
         garbage.drop(tx, [stored.blob])
         return

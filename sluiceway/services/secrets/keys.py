@@ -84,6 +84,16 @@ class Keys:
         self._save(tx, key)
         return key
 
+    def managed(self, tx: Tx, alias: str) -> EncryptionKey:
+        """The key that a service of AWS keeps for the account ("alias/aws/s3"), made when it is first asked for."""
+        if tx.get(ALIASES, (alias,)) is None:
+            service = alias.rpartition("/")[2]
+            made = self.create(
+                tx, f"Default key that protects my {service.upper()} objects when no other key is defined"
+            )
+            tx.put(ALIASES, (alias,), {"key_id": made.id, "created_ms": tx.now_ms})
+        return self.get(tx, alias)
+
     def get(self, view: View, name: str) -> EncryptionKey:
         """Raises ``NotFound("key")``."""
         key_id = name
