@@ -31,6 +31,7 @@ from sluiceway.services.function_logs import FunctionLogs
 from sluiceway.services.functions import Functions
 from sluiceway.services.mappings import Mappings, Sources
 from sluiceway.services.objects import Objects
+from sluiceway.services.objects.rows import BUCKETS, SETTINGS
 from sluiceway.services.people import People
 from sluiceway.services.queues import Queues
 from sluiceway.services.reactions import Reactions
@@ -42,6 +43,8 @@ from sluiceway.services.tables import Tables
 from sluiceway.services.topics import Topics
 from sluiceway.services.topics.letters import LetterGuard
 
+#: Tables that nearly every request to a bucket reads, and few change.
+_WATCHED: Final = frozenset({BUCKETS, SETTINGS})
 _LAMBDA: Final = "lambda.amazonaws.com"
 _APIS: Final = "apigateway.amazonaws.com"
 
@@ -138,7 +141,7 @@ async def open_services(settings: Settings, place: Place) -> Services:
     except KeyFileError as error:
         raise Unavailable("key", str(error)) from None
     wakeups = Wakeups()
-    store = await open_store(place.data / "store.db", settings.store, SystemClock(), wakeups)
+    store = await open_store(place.data / "store.db", settings.store, SystemClock(), wakeups, _WATCHED)
     blobs = FileBlobs(place.data / "blobs")
     made = Services(settings, place, store, blobs, wakeups, sealer, root)
     try:

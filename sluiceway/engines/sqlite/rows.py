@@ -116,12 +116,33 @@ def _is_missing(error: apsw.SQLError) -> bool:
     return "no such table" in str(error)
 
 
-class SqliteView:
-    """A read-only snapshot; the connection is inside a transaction as long as it is used."""
+class Known:
+    """Rows of ``tables``, which nearly every request reads and few change, so that most views need not ask SQLite.
 
-    def __init__(self, connection: apsw.Connection, now_ms: int) -> None:
+    Used on the event loop's thread only. It is emptied before anybody is told of a commit that wrote to the tables; so
+    a view may see such a row as it was before a commit that nobody knows of yet, and all else as it is after.
+    """
+
+    def __init__(self, tables: frozenset[str], count_max: int) -> None:
+        self.tables = tables
+        self._count_max = count_max
+        self.rows: dict[tuple[str, Key], list[Any]] = {}
+
+    def keep(self, table: str, key: Key, found: list[Any]) -> None:
+        """``found`` is what SQLite gave: one row with the stored value, or none."""
+        if len(self.rows) >= self._count_max:
+            self.rows.clear()
+        self.rows[table, key] = found
+
+
+class SqliteView:
+    """A read-only snapshot, which begins with the first reading that ``known`` can't answer."""
+
+    def __init__(self, connection: apsw.Connection, now_ms: int, known: Known | None = None) -> None:
         self._connection = connection
         self._now_ms = now_ms
+        self._known = known
+        self._begun = known is None
 
     @property
     def now_ms(self) -> int:
@@ -129,6 +150,9 @@ class SqliteView:
         return self._now_ms
 
     def _rows(self, sql: str, bindings: tuple[Any, ...]) -> list[Any]:
+        if not self._begun:
+            self._connection.execute("BEGIN")
+            self._begun = True
         try:
             return self._connection.execute(sql, bindings).fetchall()
         except apsw.SQLError as error:
@@ -140,8 +164,14 @@ class SqliteView:
 
     def get(self, table: str, key: Key) -> Value | None:
         """See ``core.store.View``."""
-        rows = self._rows(table_sql(table).get, (pack(key),))
-        return decode(rows[0][0]) if rows else None
+        known = self._known
+        watched = known is not None and table in known.tables
+        found = known.rows.get((table, key)) if known is not None and watched else None
+        if found is None:
+            found = self._rows(table_sql(table).get, (pack(key),))
+            if known is not None and watched:
+                known.keep(table, key, found)
+        return decode(found[0][0]) if found else None
 
     def scan(
         self,
@@ -195,8 +225,10 @@ class SqliteTx(SqliteView):
     Where the logs end is kept here and written once for the group, not by every function.
     """
 
-    def __init__(self, connection: apsw.Connection, now_ms: int) -> None:
+    def __init__(self, connection: apsw.Connection, now_ms: int, watched: frozenset[str] = frozenset()) -> None:
         super().__init__(connection, now_ms)
+        self._watched = watched  # tables of ``Known``
+        self.outdates = False  # whether one of them was written to
         self._settled: dict[str, Head] = {}
         self._heads: dict[str, Head] = {}
         self._names: set[str] = set()
@@ -224,10 +256,14 @@ class SqliteTx(SqliteView):
         """See ``core.store.Tx``."""
         statements = table_sql(table)
         self._execute(statements.create, statements.put, (pack(key), encode(value)))
+        if table in self._watched:
+            self.outdates = True
 
     def delete(self, table: str, key: Key) -> None:
         """See ``core.store.Tx``."""
         self._rows(table_sql(table).delete, (pack(key),))
+        if table in self._watched:
+            self.outdates = True
 
     def append(self, log: str, value: Value) -> int:
         """See ``core.store.Tx``."""

@@ -16,7 +16,7 @@ from sluiceway.core.clock import Clock
 from sluiceway.core.store import Tx, View
 from sluiceway.core.wakeups import Wakeups
 from sluiceway.engines.sqlite.files import CORRUPTION, STORAGE_ERRORS, check, connect, in_words, migrate
-from sluiceway.engines.sqlite.rows import SqliteView
+from sluiceway.engines.sqlite.rows import Known, SqliteView
 from sluiceway.engines.sqlite.writer import Job, StoreStats, Writer
 from sluiceway.errors import Unavailable
 
@@ -30,12 +30,15 @@ _TICK_S = 0.25  # how often the housekeeping thread looks
 class SqliteStore:
     """Made by ``open_store``. Views run on the caller's thread: they are short, and reads don't wait."""
 
-    def __init__(self, path: Path, limits: StoreSettings, clock: Clock, wakeups: Wakeups) -> None:
+    def __init__(
+        self, path: Path, limits: StoreSettings, clock: Clock, wakeups: Wakeups, watched: frozenset[str]
+    ) -> None:
         self._limits = limits
         self._clock = clock
         self._reader = connect(path, limits)
         self._checkpointer = connect(path, limits)
-        self._writer = Writer(path, limits, clock, wakeups.notify)
+        self._known = Known(watched, limits.rows_known_max)
+        self._writer = Writer(path, limits, clock, wakeups.notify, self._known)
         self._ending = threading.Event()
         self._keeper = threading.Thread(target=self._keep, name="store-keeper", daemon=True)
         self._keeper.start()
@@ -53,9 +56,8 @@ class SqliteStore:
             raise Unavailable("store", "The server is stopping.")
         reader = self._reader
         try:
-            reader.execute("BEGIN")
             try:
-                return fn(SqliteView(reader, self._clock.now_ms()), *args, **kwargs)
+                return fn(SqliteView(reader, self._clock.now_ms(), self._known), *args, **kwargs)
             finally:
                 if reader.in_transaction:
                     reader.execute("ROLLBACK")
@@ -94,14 +96,16 @@ class SqliteStore:
         connection.close()
 
 
-async def open_store(path: Path, limits: StoreSettings, clock: Clock, wakeups: Wakeups) -> SqliteStore:
-    """Open or create the database at ``path``.
+async def open_store(
+    path: Path, limits: StoreSettings, clock: Clock, wakeups: Wakeups, watched: frozenset[str] = frozenset()
+) -> SqliteStore:
+    """Open or create the database at ``path``. Rows of the tables ``watched`` are kept in memory once they are read.
 
     Raises ``Unavailable("schema")`` for a newer schema, ``Unavailable("store")`` if it can't be used.
     """
     try:
         await asyncio.to_thread(_prepare, path, limits)
-        return SqliteStore(path, limits, clock, wakeups)
+        return SqliteStore(path, limits, clock, wakeups, watched)
     except STORAGE_ERRORS as error:
         raise Unavailable("store", f"{path}: {in_words(error)}") from error
 

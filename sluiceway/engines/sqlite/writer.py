@@ -23,7 +23,7 @@ import apsw
 from sluiceway.config import StoreSettings
 from sluiceway.core.clock import Clock
 from sluiceway.engines.sqlite.files import CORRUPTION, STORAGE_ERRORS, connect, in_words
-from sluiceway.engines.sqlite.rows import SqliteTx
+from sluiceway.engines.sqlite.rows import Known, SqliteTx
 from sluiceway.errors import Throttled, Unavailable
 
 log = logging.getLogger(__name__)
@@ -65,9 +65,15 @@ class Writer:
     """``notify(names)`` is called on the event loop after a group is durable."""
 
     def __init__(
-        self, path: Path, limits: StoreSettings, clock: Clock, notify: Callable[[Iterable[str]], None]
+        self,
+        path: Path,
+        limits: StoreSettings,
+        clock: Clock,
+        notify: Callable[[Iterable[str]], None],
+        known: Known,
     ) -> None:
         self._path = path
+        self._known = known
         self._limits = limits
         self._clock = clock
         self._notify = notify
@@ -172,7 +178,7 @@ class Writer:
         """Run and commit ``group``; the names to wake, or None if SQLite dropped the whole transaction."""
         connection = self._connection
         connection.execute("BEGIN IMMEDIATE")
-        tx = SqliteTx(connection, self._clock.now_ms())
+        tx = SqliteTx(connection, self._clock.now_ms(), self._known.tables)
         names: set[str] = set()
         for job in group:
             self._attempt(tx, job, names)
@@ -185,6 +191,8 @@ class Writer:
         self.stats.commits += 1
         self.stats.functions += len(group)
         self.stats.group_last = len(group)
+        if tx.outdates:
+            self._call(self._known.rows.clear)  # before the answers
         return names
 
     def _attempt(self, tx: SqliteTx, job: Job, names: set[str]) -> None:
@@ -282,10 +290,14 @@ class Writer:
 
     def _answer(self, group: list[Job], names: set[str]) -> None:
         if group:
-            try:
-                self._loop.call_soon_threadsafe(self._deliver, group, names)
-            except RuntimeError:  # the loop is closed: nobody waits any more
-                log.warning("%d answers of the store came after the end", len(group))
+            self._call(self._deliver, group, names)
+
+    def _call(self, function: Callable[..., None], *args: Any) -> None:
+        """On the event loop, in the order of the calls."""
+        try:
+            self._loop.call_soon_threadsafe(function, *args)
+        except RuntimeError:  # the loop is closed: nobody waits any more
+            log.warning("the store's answers came after the end")
 
     def _deliver(self, group: list[Job], names: set[str]) -> None:
         for job in group:
