@@ -18,7 +18,7 @@ from sluiceway.services.objects.values import Actor, Attributes, Content
 
 BUCKET = "many"
 IN_FOLDER = 100  # keys below each common prefix
-_GROUP = 10_000  # rows of a transaction, some 30 ms
+_GROUP = 5_000  # rows of a transaction, some 15 ms
 
 
 def key_of(number: int) -> str:

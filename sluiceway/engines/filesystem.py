@@ -357,8 +357,7 @@ def _at_hand(descriptor: int, wanted: int, start: int) -> bytes:
         got = os.preadv(descriptor, [buffer], start, _NOWAIT)
     except OSError:  # not at hand, or a file system that can't say: a thread asks again, and may wait
         return b""
-    del buffer[got:]
-    return buffer  # not copied into bytes: nobody else has it
+    return bytes(memoryview(buffer)[:got])
 
 
 def _size(path: Path) -> int:
