@@ -10,8 +10,7 @@ from datetime import UTC, datetime
 from email.utils import format_datetime, parsedate_to_datetime
 from typing import Any, Final
 
-from botocore.model import Shape
-
+from sluiceway.edges.aws.codecs.model import Shape
 from sluiceway.errors import Invalid
 
 TextReader = Callable[[str], Any]

@@ -8,10 +8,9 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 from xml.parsers import expat
 
-from botocore.model import ListShape, MapShape, Shape, StructureShape
-
 from sluiceway.edges.aws.codecs import scalars
 from sluiceway.edges.aws.codecs.forms import empty_of
+from sluiceway.edges.aws.codecs.model import ListShape, MapShape, Shape, StructureShape
 from sluiceway.errors import Invalid
 
 DEPTH_MAX: Final = 64
