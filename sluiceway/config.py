@@ -6,12 +6,14 @@ underscores: ``SLUICEWAY_HTTP__PORT=4566``) and from ``sluiceway.toml`` in the d
 
 from __future__ import annotations
 
+import json
 import os
+import tomllib
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Final, Literal, get_origin
 
-from pydantic import BaseModel, Field, SecretStr
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
+from pydantic import BaseModel, ConfigDict, Field, SecretStr
 
 KiB = 1024
 MiB = 1024 * KiB
@@ -448,12 +450,10 @@ class FunctionSettings(BaseModel):
     log_kept_s: int = Field(7 * 24 * 3600, description="Seconds that log lines are kept.")
 
 
-class Settings(BaseSettings):
+class Settings(BaseModel):
     """Everything an operator can set."""
 
-    model_config = SettingsConfigDict(
-        env_prefix="SLUICEWAY_", env_nested_delimiter="__", extra="forbid", nested_model_default_partial_update=True
-    )
+    model_config = ConfigDict(extra="forbid")
 
     data: Path = Field(Path("sluiceway-data"), description="The data folder; one server at a time holds it.")
     account: str = Field("000000000000", pattern=r"^\d{12}$", description="Account id in every ARN.")
@@ -477,30 +477,61 @@ class Settings(BaseSettings):
     search: SearchSettings = Field(default_factory=SearchSettings)
     functions: FunctionSettings = Field(default_factory=FunctionSettings)
 
-    @classmethod
-    def settings_customise_sources(
-        cls,
-        settings_cls: type[BaseSettings],
-        init_settings: PydanticBaseSettingsSource,
-        env_settings: PydanticBaseSettingsSource,
-        dotenv_settings: PydanticBaseSettingsSource,
-        file_secret_settings: PydanticBaseSettingsSource,
-    ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """What is passed in, then the environment, then the TOML file."""
-        return init_settings, env_settings, TomlConfigSettingsSource(settings_cls)
+
+_PREFIX: Final = "SLUICEWAY_"
 
 
 def load_settings(given: dict[str, Any]) -> Settings:
     """``given`` (from the command line), then the environment, then ``sluiceway.toml`` in the data folder.
 
-    Raises ``pydantic.ValidationError``.
+    Read here in a few lines: a library for it doubles the time until a command does anything. Raises
+    ``pydantic.ValidationError``, ``BadVariable``, ``tomllib.TOMLDecodeError``.
     """
-    data = Path(given.get("data") or os.environ.get("SLUICEWAY_DATA") or Settings.model_fields["data"].default)
+    data = Path(given.get("data") or os.environ.get(f"{_PREFIX}DATA") or Settings.model_fields["data"].default)
+    file = data / "sluiceway.toml"
+    wanted: dict[str, Any] = tomllib.loads(file.read_text()) if file.is_file() else {}
+    _merge(wanted, _from_environment(os.environ))
+    _merge(wanted, given)
+    return Settings(**wanted)
 
-    class FromFolder(Settings):
-        model_config = SettingsConfigDict(toml_file=data / "sluiceway.toml")
 
-    return FromFolder(**given)
+class BadVariable(ValueError):
+    """A variable of the environment that should be JSON and is not."""
+
+
+def _from_environment(environment: Mapping[str, str]) -> dict[str, Any]:
+    """The variables that are settings; others with our prefix mean something to somebody else (tests, functions)."""
+    found: dict[str, Any] = {}
+    for variable, text in environment.items():
+        if not variable.upper().startswith(_PREFIX):
+            continue
+        section, _, name = variable.upper().removeprefix(_PREFIX).lower().partition("__")
+        field = Settings.model_fields.get(section)
+        if field is None:
+            continue
+        kind = field.annotation
+        if not (isinstance(kind, type) and issubclass(kind, BaseModel)):
+            found[section] = text
+        elif name in kind.model_fields:
+            found.setdefault(section, {})[name] = _value(variable, text, kind.model_fields[name].annotation)
+    return found
+
+
+def _value(variable: str, text: str, kind: Any) -> Any:
+    if get_origin(kind) is not list:
+        return text
+    try:
+        return json.loads(text)
+    except ValueError:
+        raise BadVariable(f"{variable} is not a list in JSON") from None
+
+
+def _merge(into: dict[str, Any], more: Mapping[str, Any]) -> None:
+    for name, value in more.items():
+        if isinstance(value, Mapping) and isinstance(into.get(name), dict):
+            _merge(into[name], value)
+        else:
+            into[name] = dict(value) if isinstance(value, Mapping) else value
 
 
 def cache_folder() -> Path:

@@ -18,10 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from botocore.exceptions import BotoCoreError
 
-from sluiceway.cli import deploy as deployment
-from sluiceway.cli.packaging import read_template
 from sluiceway.cli.running import Failed, announce, fail, find, settings_from
 from sluiceway.config import Settings
 from sluiceway.errors import DomainError
@@ -49,6 +46,8 @@ def up(
     if ephemeral and data is not None:
         raise fail("--ephemeral makes a data folder of its own: leave --data away.")
     if template is not None:
+        from sluiceway.cli.packaging import read_template  # here, as it takes time, and most starts have no template
+
         read_template(template)
     folder = Path(tempfile.mkdtemp(prefix="sluiceway-")) if ephemeral else data
     try:
@@ -137,8 +136,12 @@ def _stack_name(template: Path) -> str:
 
 def _deploy(data: Path, template: Path, name: str, say: Say, stop: asyncio.Event) -> None:
     """In a thread, as a client like any other."""
+    from botocore.exceptions import BotoCoreError
+
+    from sluiceway.cli.deploying import deploy_to
+
     try:
-        outputs = deployment.deploy_to(find(data, None), template, name, {}, say)
+        outputs = deploy_to(find(data, None), template, name, {}, say)
     except (Failed, BotoCoreError, OSError) as error:
         if not stop.is_set():
             say(f"{error}\nThe server runs on without the stack {name}.")

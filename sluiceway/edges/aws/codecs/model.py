@@ -37,7 +37,7 @@ class Shape:
         self.type_name: str = described["type"]
         self._described = described
         self._model = model
-        self.serialization = {key: described[key] for key in _SERIALIZATION if key in described}
+        self.serialization: Json = {key: described[key] for key in _SERIALIZATION if key in described}
         if "locationName" in self.serialization:
             self.serialization["name"] = self.serialization.pop("locationName")
 

@@ -111,7 +111,7 @@ class XmlReaders:
         elements: dict[str, tuple[str, Reader, bool]] = {}
         for name in names:
             member = shape.members[name]
-            wire = member.serialization.get("name", name)
+            wire: str = member.serialization.get("name", name)
             if member.serialization.get("xmlAttribute"):
                 attributes.append((name, wire))
             elif member.serialization.get("flattened") and isinstance(member, ListShape):
