@@ -44,9 +44,8 @@ class Edges:
         self.s3 = S3Edge(
             s.store, s.blobs, s.objects, self._codecs, s.verifier, s.authorize, s.settings.objects, s.clock
         )
-        self.handlers: dict[str, Handler] = {name: self._later(make) for name, make in _SERVICES.items()}
+        self.handlers: dict[str, Handler] = {name: self._later(name) for name in (*_SERVICES, _MANAGEMENT)}
         self.handlers |= {
-            "apigatewaymanagementapi": _Later(self._management).handle,
             "api": _Later(lambda: self.apis.handle).handle,
             "s3": self.s3.handle,
             "elasticsearch": _Later(lambda: self.search.handle).handle,
@@ -99,19 +98,24 @@ class Edges:
 
         return SnsPages(self._s.store, self._s.topics, self._certificate_pem()).handle
 
-    def _management(self) -> Handler:
-        from sluiceway.edges.aws.apigatewaymanagementapi import management_edge, path_of
+    def service_edge(self, name: str) -> tuple[ServiceEdge, Callable[[bytes], bytes]]:
+        """The edge of an AWS service, made now, and what is taken for the path of its requests."""
+        if name == _MANAGEMENT:
+            from sluiceway.edges.aws.apigatewaymanagementapi import management_edge, path_of
 
-        return self._pipeline(management_edge(self.sockets, self._s.settings.apis), path_of)
+            return management_edge(self.sockets, self._s.settings.apis), path_of
+        return _SERVICES[name](_Around(self._s, self._invoker, self.handlers)), lambda raw: raw
 
-    def _later(self, make: Callable[[_Around], ServiceEdge]) -> Handler:
-        return _Later(lambda: self._pipeline(make(_Around(self._s, self._invoker, self.handlers)))).handle
-
-    def _pipeline(self, edge: ServiceEdge, path_of: Callable[[bytes], bytes] = lambda raw: raw) -> Handler:
+    def _later(self, name: str) -> Handler:
         s = self._s
-        return AwsPipeline(
-            edge, self._codecs, s.verifier, s.authorize, s.scope, s.clock, s.settings.http, s.place.url, path_of
-        ).handle
+
+        def make() -> Handler:
+            edge, path_of = self.service_edge(name)
+            return AwsPipeline(
+                edge, self._codecs, s.verifier, s.authorize, s.scope, s.clock, s.settings.http, s.place.url, path_of
+            ).handle
+
+        return _Later(make).handle
 
 
 class _Later:
@@ -244,7 +248,8 @@ def _cloudformation(around: _Around) -> ServiceEdge:
     return cloudformation_edge(s.store, s.stacks, accepted(), around.client.call, s.settings.stacks)
 
 
-#: botocore's name of each service -> what makes its edge.
+_MANAGEMENT: Final = "apigatewaymanagementapi"  # an edge on the connections, which are here already
+#: botocore's name of each other service -> what makes its edge.
 _SERVICES: Final[Mapping[str, Callable[[Any], ServiceEdge]]] = {
     "iam": _iam,
     "sts": _sts,
