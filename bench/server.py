@@ -23,6 +23,7 @@ Starting = Callable[[], Target]  # waits until it listens; so all start at once
 def environment(folder: Path) -> dict[str, str]:
     """Without what would change a server's ways or where it is found."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith(SECRET_PREFIXES)}
+    kept.pop("PYTHONDONTWRITEBYTECODE", None)  # it would have every start compile every module again
     return kept | {"XDG_RUNTIME_DIR": str(folder), "PYTHONUNBUFFERED": "1"}
 
 

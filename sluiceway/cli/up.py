@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 import logging
 import re
@@ -111,6 +112,7 @@ async def _serve(settings: Settings, template: Path | None, stack: str | None, e
 
 
 async def _started(settings: Settings, ephemeral: bool) -> Server:
+    gc.disable()  # as in ``__main__``: until all is imported and made
     from sluiceway.server import Server
 
     try:
@@ -125,6 +127,8 @@ async def _started(settings: Settings, ephemeral: bool) -> Server:
         raise fail(
             f"There is no port {settings.http.port}: choose a --port of 1 to 65535, or 0 for a free one."
         ) from None
+    gc.freeze()  # what is there now stays: looking through it over and over would hold up requests
+    gc.enable()
     return server
 
 
