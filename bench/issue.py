@@ -9,7 +9,6 @@ from pathlib import Path
 from bench import large, pages, server, starts
 from bench.goal import Goal, at_least, at_most, number
 from bench.report import Row
-from bench.wire import Target
 
 Say = Callable[[str], None]
 PUT, GET = "PUT 1 KiB", "GET 1 KiB"
@@ -33,13 +32,14 @@ def _core(cpu_s: float, seconds: float) -> str:
     return f"{number(100 * cpu_s / seconds)} % of a core, the load the rest"
 
 
-def others(target: Target, folder: Path, only: str, quick: bool, say: Say) -> list[Goal]:
-    """Large objects on the running server; pages and starts on servers of their own."""
+def others(folder: Path, only: str, quick: bool, say: Say) -> list[Goal]:
+    """Large objects, pages and starts, on servers of their own."""
     goals: list[Goal] = []
     wanted = [name for name in (large.NAME, pages.NAME, starts.NAME) if only.lower() in name.lower()]
     if large.NAME in wanted:
         say(large.NAME)
-        goals += large.measure(target, folder, quick).goals()
+        with server.sluiceway(folder, name="large") as started:  # fresh, so that its memory can be seen to grow
+            goals += large.measure(started(), folder / "large", quick).goals()
     if pages.NAME not in wanted and starts.NAME not in wanted:
         return goals
     say("filling a bucket")

@@ -71,7 +71,7 @@ def _speed(rate: float) -> str:
 
 
 def measure(target: Target, folder: Path, quick: bool) -> Large:
-    """Calibration and server by turns, so that both have the same weather."""
+    """``folder`` is the server's data. Calibration and server by turns, so that both have the same weather."""
     found = Large(QUICK_SIZE if quick else SIZE)
     bucket(target)
     client = target.client("s3")
@@ -122,7 +122,7 @@ def _head(method: str, url: str, size: int | None = None) -> bytes:
 
 def _blob(folder: Path, size: int) -> Path:
     """The server's own file of the object, which the bare loop sends."""
-    return next(path for path in folder.glob("data/blobs/??/??/*") if path.stat().st_size == size)
+    return next(path for path in folder.glob("blobs/??/??/*") if path.stat().st_size == size)
 
 
 # -- memory
