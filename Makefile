@@ -13,6 +13,7 @@ $(STAMP): requirements.lock pyproject.toml
 	@test -x $(VENV)/bin/uv || $(VENV)/bin/pip install --quiet uv
 	@$(VENV)/bin/uv pip install --quiet --python $(PY) -r requirements.lock
 	@$(VENV)/bin/uv pip install --quiet --python $(PY) --no-deps --editable .
+	@$(PY) -m compileall -q $(VENV)/lib sluiceway -x 'test|moto|awscli' -j 0 || true # or the first start would do it
 	@touch $(STAMP)
 
 demo: setup

@@ -13,7 +13,7 @@ from itertools import repeat
 from multiprocessing import get_context
 from pathlib import Path
 
-from bench import calibrate, load, server
+from bench import calibrate, issue, load, server
 from bench.case import Case, Made, Maker
 from bench.cases import BASELINES, CASES, sockets
 from bench.cases.queues import Publish
@@ -106,6 +106,7 @@ def measure(folder: Path, arguments: argparse.Namespace) -> Report:
             sync = calibrate.fsync(folder, 0.1)
             run = sockets.measure(target, made, QUICK_UPLOADS if quick else UPLOADS)
             report.rows.append(Row(sockets.NAME, run, sync=sync + calibrate.fsync(folder, 0.1)))
+        report.goals = issue.small(report.rows) + issue.others(folder, arguments.only, quick, say)
         if not quick:
             say("calibrations again")
             for row, again in zip(report.echoes, bench.echoes(echo), strict=True):

@@ -8,13 +8,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
+from bench.goal import HEAD as GOAL_HEAD
+from bench.goal import Goal
 from bench.load import Run
 
 if TYPE_CHECKING:
     from bench.calibrate import Machine
 
 HEAD: Final[Sequence[str]] = (
-    "operation", "fsync p50", "p50 ms", "p95 ms", "per s at 16", "CPU ms/op", "CPU / echo",
+    "operation", "fsync p50", "p50 ms", "p95 ms", "per s", "CPU ms/op", "CPU / echo",
     "moto p50 ms", "moto p95 ms", "moto per s", "moto CPU ms/op", "p50 / moto", "CPU / moto",
 )  # fmt: skip
 
@@ -43,6 +45,7 @@ class Row:
 class Report:
     rows: list[Row] = field(default_factory=list)
     echoes: list[Row] = field(default_factory=list)
+    goals: list[Goal] = field(default_factory=list)
     machine: Machine | None = None
     quick: bool = False
     rounds: str = ""
@@ -113,10 +116,13 @@ def tables(report: Report) -> str:
                  for name, speed in (("MD5", machine.md5_mb_s), ("SHA-256", machine.sha256_mb_s))]  # fmt: skip
         rows += [[row.name, *_cells(row)[2:6]] for row in report.echoes]
         parts.append(_table(["calibration", *HEAD[2:6]], rows))
-    parts.append(_table(HEAD, [_cells(row) for row in report.rows]))
+    if report.rows:
+        parts.append(_table(HEAD, [_cells(row) for row in report.rows]))
     failed = sum(run.failed for row in report.rows for run in (row.moto_one, row.moto_many) if run)
     if failed:
         parts.append(f"moto_server answered {failed} requests 5xx; they were asked again, on the operation's time.")
+    if report.goals:
+        parts.append(_table(GOAL_HEAD, [goal.cells() for goal in report.goals]))
     return "\n\n".join(parts)
 
 
@@ -139,8 +145,8 @@ shared machine changes from second to second: *fsync p50* is what 4 KiB and fdat
 - **Client.** Raw sockets, one keep-alive connection (`bench/wire.py`). Requests are signed beforehand by botocore's
   Signature Version 4 with the payload's hash, so the client's cost is a `send` and a `recv`; the server checks every
   signature. A delete from a queue is signed when its handle is known, outside of any latency.
-- **p50, p95**: one request after the other on one connection. **per s at 16**: sixteen connections at once from a
-  process of their own (uvloop). **CPU ms/op**: user and system time of the server process during that (proc(5)); for
+- **p50, p95**: one request after the other on one connection. **per s**: sixteen connections at once (32 for objects of
+  1 KiB) from a process of their own (uvloop). **CPU ms/op**: user and system time of the server process during that (proc(5)); for
   the warm invoke also that of the functions' processes. The loads share the machine's {report.cpu.split(",")[0]} with
   the server.
 - **Calibrations.** `echo` is the least that an ASGI application does on uvicorn (httptools, uvloop), asked by the same
@@ -154,6 +160,19 @@ shared machine changes from second to second: *fsync p50* is what 4 KiB and fdat
 - **SQS** is the sum of three requests. **PutRecords** sends 100 records of 100 bytes in each request.
 - **Upload acknowledged to WebSocket**: bucket, topic, Python function, `post_to_connection` by boto3, the client's
   socket. It starts with the answer to a PUT of 1 KiB and ends when the client has the message.
+
+The last table holds the numbers that the object service is to reach.
+
+- **Large object.** One client sends it through a presigned URL and reads it back, calibration and server by turns; rates
+  are the best of the rounds. The calibration of the PUT is one thread that hashes a file of that size with MD5, writes it
+  to the same disk and syncs it; that of the GET is a process that reads the very file and sends it, 256 KiB at a time
+  (`bench/bare.py`). Memory is the peak of the resident set (proc(5), VmHWM) above what it was before. The others are
+  small PUTs and GETs in turn, 125 a second, each at its time; what the one before delays counts.
+- **Pages.** ListObjectsV2 on one connection, at the beginning, in the middle and at the end of a bucket. It is filled
+  through the store's port before the server opens it (`bench/fill.py`): the object service puts the first object, the
+  others are its row under other names. The most is allowed that this can tell from "the same".
+- **Start.** From the process's beginning to the answer of a signed ListBuckets, the best of the rounds. Memory is that of
+  a server 1.5 s later, and after it was used a little.
 """
 
 

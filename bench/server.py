@@ -20,8 +20,10 @@ SECRET_PREFIXES = ("AWS_", "SLUICEWAY_")
 Starting = Callable[[], Target]  # waits until it listens; so all start at once
 
 
-def _environment(folder: Path) -> dict[str, str]:
+def environment(folder: Path) -> dict[str, str]:
+    """Without what would change a server's ways or where it is found."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith(SECRET_PREFIXES)}
+    kept.pop("PYTHONDONTWRITEBYTECODE", None)  # it would have every start compile every module again
     return kept | {"XDG_RUNTIME_DIR": str(folder), "PYTHONUNBUFFERED": "1"}
 
 
@@ -30,7 +32,7 @@ def _process(command: list[str], folder: Path, name: str) -> Iterator[tuple[subp
     log = folder / f"{name}.log"
     with log.open("wb") as output:
         process = subprocess.Popen(
-            [sys.executable, *command], stdout=output, stderr=subprocess.STDOUT, env=_environment(folder)
+            [sys.executable, *command], stdout=output, stderr=subprocess.STDOUT, env=environment(folder)
         )
     try:
         yield process, log
@@ -60,24 +62,30 @@ def _wait(process: subprocess.Popen[bytes], log: Path, port: int) -> int:
     raise RuntimeError(f"{process.args!r} did not start:\n{log.read_text()[-3000:]}")
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """A TCP port that nobody has now."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
 
 
+def key_of(data: Path) -> tuple[str, str]:
+    """The root key of a data folder."""
+    row = json.loads((data / "root-key.json").read_text())
+    return row["access_key_id"], row["secret_access_key"]
+
+
 @contextmanager
-def sluiceway(folder: Path, profile: Path | None = None) -> Iterator[Starting]:
-    """A server with an empty data folder; with ``profile``, cProfile's numbers of its main thread go there."""
-    data = folder / "data"
+def sluiceway(folder: Path, profile: Path | None = None, name: str = "data") -> Iterator[Starting]:
+    """A server with the data folder ``name``; with ``profile``, cProfile's numbers of its main thread go there."""
+    data = folder / name
     under = ["-m", "cProfile", "-o", str(profile)] if profile else []
     command = [*under, "-m", "sluiceway", "up", "--data", str(data), "--port", "0"]
-    with _process(command, folder, "sluiceway") as (process, log):
+    with _process(command, folder, f"sluiceway-{name}") as (process, log):
 
         def started() -> Target:
             port = _wait(process, log, 0)
-            row = json.loads((data / "root-key.json").read_text())
-            return Target("sluiceway", port, process.pid, (row["access_key_id"], row["secret_access_key"]))
+            return Target("sluiceway", port, process.pid, key_of(data))
 
         yield started
 
@@ -85,7 +93,7 @@ def sluiceway(folder: Path, profile: Path | None = None) -> Iterator[Starting]:
 @contextmanager
 def moto(folder: Path) -> Iterator[Starting]:
     """moto_server: in memory, checks no signature."""
-    port = _free_port()
+    port = free_port()
     with _process(["-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)], folder, "moto") as (process, log):
         yield lambda: Target("moto", _wait(process, log, port), process.pid)
 
@@ -93,7 +101,7 @@ def moto(folder: Path) -> Iterator[Starting]:
 @contextmanager
 def echo(folder: Path) -> Iterator[Starting]:
     """The least that a Python server can do with the same HTTP stack."""
-    port = _free_port()
+    port = free_port()
     command = ["-m", "uvicorn", "bench.echo:application", "--host", "127.0.0.1", "--port", str(port), "--http",
                "httptools", "--loop", "uvloop", "--no-access-log", "--log-level", "warning"]  # fmt: skip
     with _process(command, folder, "echo") as (process, log):

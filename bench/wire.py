@@ -65,7 +65,9 @@ class Target:
 
 @cache
 def _client(service: str, url: str, key: tuple[str, str]) -> Any:
-    settings: dict[str, Any] = {"s3": {"addressing_style": "path"}} if service == "s3" else {}
+    settings: dict[str, Any] = (
+        {"s3": {"addressing_style": "path"}, "signature_version": "s3v4"} if service == "s3" else {}
+    )
     return boto3.client(
         service, endpoint_url=url, region_name=REGION, config=Config(read_timeout=60, **settings),
         aws_access_key_id=key[0], aws_secret_access_key=key[1],

@@ -6,19 +6,27 @@ underscores: ``SLUICEWAY_HTTP__PORT=4566``) and from ``sluiceway.toml`` in the d
 
 from __future__ import annotations
 
+import json
 import os
+import tomllib
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Final, Literal, get_origin
 
-from pydantic import BaseModel, Field, SecretStr
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
+from pydantic import BaseModel, ConfigDict, Field, SecretStr
 
 KiB = 1024
 MiB = 1024 * KiB
 GiB = 1024 * MiB
 
 
-class HttpSettings(BaseModel):
+class _Section(BaseModel):
+    """Checked as a part of ``Settings``: made ready by itself only where it is used alone, as that takes time."""
+
+    model_config = ConfigDict(defer_build=True)
+
+
+class HttpSettings(_Section):
     """The HTTP listener."""
 
     host: str = Field("127.0.0.1", description="Address to listen on; other machines reach 0.0.0.0 only.")
@@ -51,7 +59,7 @@ class HttpSettings(BaseModel):
     stop_grace_s: float = Field(10.0, description="Seconds that requests in flight get to finish at a stop.")
 
 
-class StoreSettings(BaseModel):
+class StoreSettings(_Section):
     """The embedded SQLite store."""
 
     page_bytes: int = Field(16 * KiB, description="Page size; 16 KiB measured twice the throughput of 4 KiB.")
@@ -71,7 +79,7 @@ class StoreSettings(BaseModel):
     )
 
 
-class ObjectSettings(BaseModel):
+class ObjectSettings(_Section):
     """The object service. Limits without another reason are S3's own (S3 User Guide, "Quotas")."""
 
     inline_bytes_max: int = Field(
@@ -118,7 +126,7 @@ class ObjectSettings(BaseModel):
     sweep_batch: int = Field(100, description="Deleted blobs taken from disk in one go; more only delays a stop.")
 
 
-class ReactionSettings(BaseModel):
+class ReactionSettings(_Section):
     """Delivery to what follows a commit."""
 
     read_max: int = Field(64, description="Events a reaction reads from its log at a time; 64 of 256 KiB are 16 MiB.")
@@ -141,7 +149,7 @@ class ReactionSettings(BaseModel):
     recover_s: float = Field(1.0, description="Seconds before a reaction is tried again that the server itself failed.")
 
 
-class QueueSettings(BaseModel):
+class QueueSettings(_Section):
     """Queues. Limits without another reason are SQS's own (SQS Developer Guide, "Quotas")."""
 
     queues_max: int = Field(10_000, description="Queues of the account.")
@@ -158,7 +166,7 @@ class QueueSettings(BaseModel):
     forget_max: int = Field(16, description="Outdated rows cleaned up with one send or receive.")
 
 
-class StackSettings(BaseModel):
+class StackSettings(_Section):
     """Stacks made from templates."""
 
     stacks_max: int = Field(200, description="Stacks at the same time; AWS allows 2,000.")
@@ -172,7 +180,7 @@ class StackSettings(BaseModel):
     deleted_kept_s: int = Field(90 * 24 * 3600, description="Seconds that a deleted stack can be described.")
 
 
-class SecuritySettings(BaseModel):
+class SecuritySettings(_Section):
     """Signatures, keys, users and roles. Limits without another reason are IAM's own quotas."""
 
     skew_s: int = Field(900, description="Seconds that a request's date may differ from ours; AWS's own limit.")
@@ -194,7 +202,7 @@ class SecuritySettings(BaseModel):
     page_max: int = Field(1000, description="Entries of one page of a listing.")
 
 
-class TopicSettings(BaseModel):
+class TopicSettings(_Section):
     """Topics. Limits without another reason are SNS's own (Amazon SNS endpoints and quotas)."""
 
     message_bytes_max: int = Field(256 * KiB, description="Bytes of a message with its attributes, or of a batch.")
@@ -211,7 +219,7 @@ class TopicSettings(BaseModel):
     sms_bytes_max: int = Field(1600, description="Characters of a text message to a phone.")
 
 
-class DeliverySettings(BaseModel):
+class DeliverySettings(_Section):
     """Delivery to endpoints outside: webhooks, mail and text messages."""
 
     http_s: float = Field(15.0, description="Seconds for an endpoint to answer; SNS's own limit.")
@@ -241,7 +249,7 @@ class DeliverySettings(BaseModel):
     outbox_max: int = Field(10_000, description="Mails and text messages kept in the outbox; older ones are dropped.")
 
 
-class SecretSettings(BaseModel):
+class SecretSettings(_Section):
     """Secrets, parameters and encryption keys. Limits without another reason are the AWS services' own quotas."""
 
     secret_bytes_max: int = Field(65_536, description="Bytes of a secret's value.")
@@ -257,7 +265,7 @@ class SecretSettings(BaseModel):
     tags_max: int = Field(50, description="Tags of a secret, parameter or key.")
 
 
-class StreamSettings(BaseModel):
+class StreamSettings(_Section):
     """Data streams. Limits without another reason are Kinesis's own (Amazon Kinesis Data Streams, "Quotas")."""
 
     streams_max: int = Field(1000, description="Streams of the account.")
@@ -279,7 +287,7 @@ class StreamSettings(BaseModel):
     tags_max: int = Field(50, description="Tags of a stream.")
 
 
-class MappingSettings(BaseModel):
+class MappingSettings(_Section):
     """Event source mappings. Limits without another reason are Lambda's own (API reference and quotas)."""
 
     mappings_max: int = Field(1000, description="Mappings of the account.")
@@ -304,7 +312,7 @@ class MappingSettings(BaseModel):
     idle_s: float = Field(20.0, description="Seconds until a queue is looked at again, should a wake-up be lost.")
 
 
-class TableSettings(BaseModel):
+class TableSettings(_Section):
     """Tables. Limits without another reason are DynamoDB's own (Developer Guide, "Quotas")."""
 
     tables_max: int = Field(2500, description="Tables of the account.")
@@ -327,7 +335,7 @@ class TableSettings(BaseModel):
     expressions_cached: int = Field(1024, description="Parsed expressions kept; each is a few KiB.")
 
 
-class ApiSettings(BaseModel):
+class ApiSettings(_Section):
     """HTTP and WebSocket APIs. Limits without another reason are API Gateway's own (Developer Guide, "Quotas")."""
 
     apis_max: int = Field(600, description="APIs of the account.")
@@ -384,7 +392,7 @@ class ApiSettings(BaseModel):
     hashing_max: int = Field(2, description="Passwords hashed at the same time; each takes 32 MiB and 0.1 s of a CPU.")
 
 
-class SearchSettings(BaseModel):
+class SearchSettings(_Section):
     """Search. Limits without another reason are Elasticsearch's defaults."""
 
     indices_max: int = Field(1000, description="Indices; each keeps a few files open.")
@@ -415,7 +423,7 @@ class SearchSettings(BaseModel):
     domains_max: int = Field(100, description="Domains of the account; Amazon's own quota.")
 
 
-class FunctionSettings(BaseModel):
+class FunctionSettings(_Section):
     """Functions. Limits without another reason are Lambda's own (Developer Guide, "Quotas")."""
 
     functions_max: int = Field(1000, description="Functions of the account.")
@@ -452,12 +460,10 @@ class FunctionSettings(BaseModel):
     log_kept_s: int = Field(7 * 24 * 3600, description="Seconds that log lines are kept.")
 
 
-class Settings(BaseSettings):
+class Settings(BaseModel):
     """Everything an operator can set."""
 
-    model_config = SettingsConfigDict(
-        env_prefix="SLUICEWAY_", env_nested_delimiter="__", extra="forbid", nested_model_default_partial_update=True
-    )
+    model_config = ConfigDict(extra="forbid")
 
     data: Path = Field(Path("sluiceway-data"), description="The data folder; one server at a time holds it.")
     account: str = Field("000000000000", pattern=r"^\d{12}$", description="Account id in every ARN.")
@@ -481,30 +487,71 @@ class Settings(BaseSettings):
     search: SearchSettings = Field(default_factory=SearchSettings)
     functions: FunctionSettings = Field(default_factory=FunctionSettings)
 
-    @classmethod
-    def settings_customise_sources(
-        cls,
-        settings_cls: type[BaseSettings],
-        init_settings: PydanticBaseSettingsSource,
-        env_settings: PydanticBaseSettingsSource,
-        dotenv_settings: PydanticBaseSettingsSource,
-        file_secret_settings: PydanticBaseSettingsSource,
-    ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """What is passed in, then the environment, then the TOML file."""
-        return init_settings, env_settings, TomlConfigSettingsSource(settings_cls)
+
+_PREFIX: Final = "SLUICEWAY_"
 
 
 def load_settings(given: dict[str, Any]) -> Settings:
     """``given`` (from the command line), then the environment, then ``sluiceway.toml`` in the data folder.
 
-    Raises ``pydantic.ValidationError``.
+    Read here in a few lines: a library for it doubles the time until a command does anything. Raises
+    ``pydantic.ValidationError``, ``BadVariable``, ``tomllib.TOMLDecodeError``.
     """
-    data = Path(given.get("data") or os.environ.get("SLUICEWAY_DATA") or Settings.model_fields["data"].default)
+    data = Path(given.get("data") or os.environ.get(f"{_PREFIX}DATA") or Settings.model_fields["data"].default)
+    file = data / "sluiceway.toml"
+    wanted: dict[str, Any] = tomllib.loads(file.read_text()) if file.is_file() else {}
+    _merge(wanted, _from_environment(os.environ))
+    _merge(wanted, given)
+    sections: dict[str, Any] = {
+        name: {} for name, field in Settings.model_fields.items() if field.default_factory is not None
+    }
+    return Settings(**{**sections, **wanted})
 
-    class FromFolder(Settings):
-        model_config = SettingsConfigDict(toml_file=data / "sluiceway.toml")
 
-    return FromFolder(**given)
+class BadVariable(ValueError):
+    """A variable of the environment that should be JSON and is not."""
+
+
+def _from_environment(environment: Mapping[str, str]) -> dict[str, Any]:
+    """The variables that are settings; others with our prefix mean something to somebody else (tests, functions).
+
+    A section may be given whole, as JSON; what is given by itself goes before.
+    """
+    found: dict[str, Any] = {}
+    for variable in sorted(name for name in environment if name.upper().startswith(_PREFIX)):
+        text = environment[variable]
+        section, _, name = variable.upper().removeprefix(_PREFIX).lower().partition("__")
+        field = Settings.model_fields.get(section)
+        kind = field.annotation if field else None
+        if not (isinstance(kind, type) and issubclass(kind, BaseModel)):
+            if field is not None:
+                found[section] = text
+        elif not name:
+            found[section] = _json(variable, text, dict)
+        elif name in kind.model_fields:
+            is_list = get_origin(kind.model_fields[name].annotation) is list
+            found.setdefault(section, {})[name] = _json(variable, text, list) if is_list else text
+    return found
+
+
+def _json(variable: str, text: str, kind: type) -> Any:
+    try:
+        value = json.loads(text)
+    except ValueError:
+        value = None
+    if not isinstance(value, kind):
+        words = "a list" if kind is list else "an object"
+        setting = variable.removeprefix(_PREFIX).lower().replace("__", ".")
+        raise BadVariable(f"{variable} (setting {setting}) is not {words} in JSON")
+    return value
+
+
+def _merge(into: dict[str, Any], more: Mapping[str, Any]) -> None:
+    for name, value in more.items():
+        if isinstance(value, Mapping) and isinstance(into.get(name), dict):
+            _merge(into[name], value)
+        else:
+            into[name] = dict(value) if isinstance(value, Mapping) else value
 
 
 def cache_folder() -> Path:

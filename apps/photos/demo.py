@@ -28,7 +28,7 @@ from botocore.config import Config
 
 from apps.photos.client import Listener, Person, Refused
 from apps.photos.watching import HOPS, Board, Watcher, Webhook, uploads_in
-from sluiceway.cli.deploy import deploy_to
+from sluiceway.cli.deploying import deploy_to
 from sluiceway.cli.running import Running, find
 from sluiceway.engines.keyfile import read_root_key
 

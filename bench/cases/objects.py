@@ -33,6 +33,7 @@ def puts(target: Target, worker: int, size: int, keys: int) -> Script:
 
 class PutKib(Case):
     name = "PUT 1 KiB"
+    connections = 32
 
     def prepare(self, target: Target) -> Made:
         return bucket(target)
@@ -44,6 +45,7 @@ class PutKib(Case):
 class PutMib(PutKib):
     name = "PUT 1 MiB"
     base = "echo 1 MiB in"
+    connections = 16
     size = MIB
     warm = 2
 
@@ -53,6 +55,7 @@ class PutMib(PutKib):
 
 class GetKib(Case):
     name = "GET 1 KiB"
+    connections = 32
     bytes_kept = 1024
 
     def prepare(self, target: Target) -> Made:
@@ -67,5 +70,6 @@ class GetKib(Case):
 class GetMib(GetKib):
     name = "GET 10 MiB"
     base = "echo 10 MiB out"
+    connections = 16
     bytes_kept = size = 10 * MIB
     warm = 2

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Annotated, Any
 
 import typer
-from botocore.exceptions import BotoCoreError, ClientError
 from typer.core import TyperGroup
 
 from sluiceway import __version__
@@ -26,13 +25,23 @@ class _Commands(TyperGroup):
             raise
         except BrokenPipeError:
             raise
-        except ClientError as error:
-            typer.echo(f"sluiceway: {error.response['Error'].get('Message') or error}", err=True)
-        except BotoCoreError as error:
-            typer.echo(f"sluiceway: The server could not be asked: {error}", err=True)
         except (KeyFileError, OSError) as error:
             typer.echo(f"sluiceway: {error}", err=True)
+        except Exception as error:
+            words = _of_client(error)
+            if words is None:
+                raise
+            typer.echo(f"sluiceway: {words}", err=True)
         raise typer.Exit(1)
+
+
+def _of_client(error: Exception) -> str | None:
+    """What botocore's client met, in words."""
+    from botocore.exceptions import BotoCoreError, ClientError  # here: the server starts without botocore
+
+    if isinstance(error, ClientError):
+        return error.response["Error"].get("Message") or str(error)
+    return f"The server could not be asked: {error}" if isinstance(error, BotoCoreError) else None
 
 
 app = typer.Typer(

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from botocore.exceptions import ClientError
 
 from sluiceway.cli.options import Data, Port
 from sluiceway.cli.running import fail, find
@@ -31,6 +30,8 @@ def create(
 
     Without a policy a new user may do nothing.
     """
+    from botocore.exceptions import ClientError
+
     document = _policy(policy) if policy else None
     server = find(data, port)
     iam = server.client("iam")

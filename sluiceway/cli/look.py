@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from botocore.exceptions import ClientError, ParamValidationError
 
 from sluiceway.cli.options import Data, Port
 from sluiceway.cli.running import Failed, Running, fail, find, settings_from
@@ -108,6 +107,8 @@ def logs(
 
 def _check_there(server: Running, names: list[str], kind: str, name: str) -> None:
     """End the command if nothing has that name; what is gone may still be looked at while its log is there."""
+    from botocore.exceptions import ClientError, ParamValidationError
+
     if kind == "stream" or any(server.get("events", log=each, limit="1")["end"] for each in names):
         return
     account = server.client("sts").get_caller_identity()["Account"] if kind == "topic" else ""
@@ -172,6 +173,8 @@ def start_of(text: str) -> str:
 
 
 def _shards(server: Running, stream: str) -> list[str]:
+    from botocore.exceptions import ClientError, ParamValidationError
+
     try:
         pages = server.client("kinesis").get_paginator("list_shards").paginate(StreamName=stream)
         return [shard["ShardId"] for page in pages for shard in page["Shards"]]

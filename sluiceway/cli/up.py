@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 import logging
 import re
@@ -18,10 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from botocore.exceptions import BotoCoreError
 
-from sluiceway.cli import deploy as deployment
-from sluiceway.cli.packaging import read_template
 from sluiceway.cli.running import Failed, announce, fail, find, settings_from
 from sluiceway.config import Settings
 from sluiceway.errors import DomainError
@@ -49,6 +47,8 @@ def up(
     if ephemeral and data is not None:
         raise fail("--ephemeral makes a data folder of its own: leave --data away.")
     if template is not None:
+        from sluiceway.cli.packaging import read_template  # here, as it takes time, and most starts have no template
+
         read_template(template)
     folder = Path(tempfile.mkdtemp(prefix="sluiceway-")) if ephemeral else data
     try:
@@ -112,6 +112,7 @@ async def _serve(settings: Settings, template: Path | None, stack: str | None, e
 
 
 async def _started(settings: Settings, ephemeral: bool) -> Server:
+    gc.disable()  # as in ``__main__``: until all is imported and made
     from sluiceway.server import Server
 
     try:
@@ -126,6 +127,8 @@ async def _started(settings: Settings, ephemeral: bool) -> Server:
         raise fail(
             f"There is no port {settings.http.port}: choose a --port of 1 to 65535, or 0 for a free one."
         ) from None
+    gc.freeze()  # what is there now stays: looking through it over and over would hold up requests
+    gc.enable()
     return server
 
 
@@ -137,8 +140,12 @@ def _stack_name(template: Path) -> str:
 
 def _deploy(data: Path, template: Path, name: str, say: Say, stop: asyncio.Event) -> None:
     """In a thread, as a client like any other."""
+    from botocore.exceptions import BotoCoreError
+
+    from sluiceway.cli.deploying import deploy_to
+
     try:
-        outputs = deployment.deploy_to(find(data, None), template, name, {}, say)
+        outputs = deploy_to(find(data, None), template, name, {}, say)
     except (Failed, BotoCoreError, OSError) as error:
         if not stop.is_set():
             say(f"{error}\nThe server runs on without the stack {name}.")

@@ -22,11 +22,15 @@ from sluiceway.errors import NotFound, Unavailable
 
 log = logging.getLogger(__name__)
 
-_CHUNK: Final = 256 * 1024  # bytes written, hashed and read at a time
-_AHEAD: Final = 4  # chunks of one upload that may wait for the disk: 1 MiB
+_CHUNK: Final = 256 * 1024  # bytes read at a time
+_STEP_BYTES: Final = 1024 * 1024  # written and hashed in one go: a hand-over to threads costs as much as 100 KiB
+_STEP_PIECES: Final = 256  # in which they may have come; fewer than a system call takes (IOV_MAX)
+_AHEAD: Final = 4  # steps of one upload that may wait for the disk: 4 MiB
+_SPREAD_BYTES: Final = 8 * 1024 * 1024  # after which the disk is told to begin writing
 _THREADS: Final = 8
 _NOWAIT: Final[int] = getattr(os, "RWF_NOWAIT", 0)  # Linux has it
 R = TypeVar("R")
+Pieces = Sequence[bytes]
 
 
 class FileBlobs:
@@ -175,7 +179,8 @@ class FileStaged:
         self._id = blob_id
         self._file = file
         self._hashers = tuple(hashers)
-        self._pending = bytearray()
+        self._pending: list[bytes] = []
+        self._pending_bytes = 0
         self._running: list[asyncio.Future[None]] = []
         self._publishing: asyncio.Future[None] | None = None
         self._discarding: asyncio.Future[None] | None = None
@@ -186,11 +191,9 @@ class FileStaged:
         """See ``core.blobs.Staged``. Raises ``RuntimeError`` after ``seal`` or ``discard``."""
         self._still_open()
         self.size += len(data)
-        if not self._pending and len(data) >= _CHUNK:
-            await self._hand_over(data)
-            return
-        self._pending += data
-        if len(self._pending) >= _CHUNK:
+        self._pending.append(data)
+        self._pending_bytes += len(data)
+        if self._pending_bytes >= _STEP_BYTES or len(self._pending) >= _STEP_PIECES:
             await self._flush()
 
     async def seal(self) -> str:
@@ -227,30 +230,29 @@ class FileStaged:
 
     async def _flush(self) -> None:
         if self._pending:
-            data, self._pending = bytes(self._pending), bytearray()
-            await self._hand_over(data)
+            pieces, self._pending, self._pending_bytes = self._pending, [], 0
+            await self._hand_over(pieces)
 
-    async def _hand_over(self, data: bytes) -> None:
-        """Give ``data`` to the threads: the disk and each hash at the same time, after what came before."""
+    async def _hand_over(self, pieces: Pieces) -> None:
+        """Give ``pieces`` to the threads: the disk and each hash at the same time, after what came before."""
         await self._wait(_AHEAD - 1)
         before = self._running[-1] if self._running else None
-        self._running.append(asyncio.ensure_future(self._step(data, before)))
+        self._running.append(asyncio.ensure_future(self._step(pieces, before)))
 
-    async def _step(self, data: bytes, before: asyncio.Future[None] | None) -> None:
+    async def _step(self, pieces: Pieces, before: asyncio.Future[None] | None) -> None:
         if before is not None:
             await before
         # Two threads: the first hasher is MD5, which takes as long as the disk and all others together.
         first, others = self._hashers[:1], self._hashers[1:]
-        jobs = [self._blobs.run(self._take, data, others)]
+        jobs = [self._blobs.run(self._take, pieces, others)]
         if first:
-            jobs.append(self._blobs.run(_feed, first[0], data))
+            jobs.append(self._blobs.run(_feed, first, pieces))
         await asyncio.gather(*jobs)
 
-    def _take(self, data: bytes, hashers: Sequence[Hasher]) -> None:
+    def _take(self, pieces: Pieces, hashers: Sequence[Hasher]) -> None:
         """On a thread."""
-        self._file.write(data)
-        for hasher in hashers:
-            hasher.update(data)
+        self._file.write(pieces)
+        _feed(hashers, pieces)
 
     async def _wait(self, ahead: int) -> None:
         """Until at most ``ahead`` steps are left. A sender that goes away here does not stop them."""
@@ -275,15 +277,20 @@ class _File:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._lock = threading.Lock()
+        self._written = self._begun = 0  # bytes; and how many of them the disk has been told to write
         self._descriptor: int | None = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
 
-    def write(self, data: bytes) -> None:
+    def write(self, pieces: Pieces) -> None:
+        """Append them. What is written goes to the disk from time to time, not all at once when it is synced: other
+        files' syncs would wait for all of it, and so would every commit of the store."""
         with self._lock:
             if self._descriptor is None:
                 raise OSError(errno.EBADF, os.strerror(errno.EBADF))
-            view = memoryview(data)
-            while view:
-                view = view[os.write(self._descriptor, view) :]
+            _write_all(self._descriptor, pieces)
+            self._written += sum(map(len, pieces))
+            if self._written - self._begun >= _SPREAD_BYTES:
+                _begin_writing(self._descriptor, self._begun, self._written - self._begun)
+                self._begun = self._written
 
     def sync(self) -> None:
         """Make it durable and close it, also if that fails."""
@@ -306,8 +313,29 @@ class _File:
             os.close(descriptor)
 
 
-def _feed(hasher: Hasher, data: bytes) -> None:
-    hasher.update(data)
+def _write_all(descriptor: int, pieces: Pieces) -> None:
+    left = [memoryview(piece) for piece in pieces]
+    while left:
+        written = os.writev(descriptor, left)
+        while left and written >= len(left[0]):
+            written -= len(left.pop(0))
+        if written:
+            left[0] = left[0][written:]
+
+
+def _begin_writing(descriptor: int, start: int, length: int) -> None:
+    """Let the kernel begin to write dirty pages, without waiting for it (posix_fadvise(2)).
+
+    "Not needed" is what Linux has for that in Python: it keeps pages that are not on the disk yet.
+    """
+    if hasattr(os, "posix_fadvise"):
+        os.posix_fadvise(descriptor, start, length, os.POSIX_FADV_DONTNEED)
+
+
+def _feed(hashers: Sequence[Hasher], pieces: Pieces) -> None:
+    for piece in pieces:
+        for hasher in hashers:
+            hasher.update(piece)
 
 
 def _open(path: Path) -> int:

@@ -8,14 +8,13 @@ import os
 import shutil
 import sys
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from pathlib import Path
 from typing import Any
 
 from sluiceway.core.store import Tx
 from sluiceway.edges.aws.inprocess import InProcessClient
 from sluiceway.edges.http import Handler
-from sluiceway.edges.issuer.issuer import PATH as ISSUER_PATH
 from sluiceway.edges.own.metrics import Metrics, Sample
 from sluiceway.edges.routing import Router
 from sluiceway.engines.tantivy import TantivyIndexes
@@ -24,14 +23,13 @@ from sluiceway.reactions.functions import FunctionPool
 from sluiceway.reactions.functions.environment import Surroundings
 from sluiceway.reactions.search_feeder import SearchFeeder
 from sluiceway.reactions.sources import EventSourceTarget, QueuePoller
-from sluiceway.reactions.stacks.registry import providers
 from sluiceway.reactions.stacks.runner import StackRunner
 from sluiceway.reactions.targets.catalog import topic_targets
 from sluiceway.reactions.targets.destinations import OutcomeDestinations
 from sluiceway.reactions.targets.invoke import InvokeTarget
-from sluiceway.reactions.targets.signing import open_signer
 from sluiceway.server.edges import Edges
 from sluiceway.server.services import Services
+from sluiceway.server.signer import LaterSigner
 from sluiceway.services.objects import garbage
 from sluiceway.services.objects.lifecycle.runner import LifecycleRunner
 from sluiceway.services.tables import TtlSweeper
@@ -40,17 +38,18 @@ log = logging.getLogger(__name__)
 
 _RESTART_S = 1.0
 _LEAST_S = 0.1  # that each part gets to stop in, however late it is
+_ISSUER_PATH = "/_sluiceway/issuer"
 _ISSUER_PARAMETER = "/sluiceway/issuer"
 
 
 class Node:
     """``hosts`` gives what functions need to reach this server under AWS's names."""
 
-    def __init__(self, services: Services, hosts: Callable[[], dict[str, Any] | None]) -> None:
+    def __init__(self, services: Services, hosts: Callable[[], Awaitable[dict[str, Any]]]) -> None:
         self.services = services
         self._tasks: list[asyncio.Task[None]] = []
         self.pool = self._make_pool(hosts)
-        self.signer = open_signer(services.place.data)
+        self.signer = LaterSigner(services.place.data)
         s = services
         self.search = TantivyIndexes(s.place.data / "search", s.settings.search)
         self.feeder = SearchFeeder(s.store, s.documents, self.search, s.wakeups, s.settings.search)
@@ -70,7 +69,6 @@ class Node:
         swept = await s.blobs.sweep(used.__contains__)
         if swept:
             log.info("%d unfinished uploads were removed", swept)
-        await self.edges.issuer.start()
         await s.store.commit(self._name_issuer)
         self.pool.start()
         self._keep("keys", lambda: s.ring.watch(s.store, s.wakeups))
@@ -78,9 +76,7 @@ class Node:
         self._keep(
             "lifecycle", LifecycleRunner(s.store, s.objects.lifecycle, s.wakeups, s.clock, s.settings.objects).run
         )
-        stacks = StackRunner(
-            s.store, s.stacks, providers(), self.client, s.wakeups, s.scope, s.place.url(), s.settings.stacks
-        )
+        stacks = StackRunner(s.store, s.stacks, self.client, s.wakeups, s.scope, s.place.url(), s.settings.stacks)
         self._keep("stacks", stacks.run)
         self._keep("tables", TtlSweeper(s.store, s.tables, s.wakeups).run)
         self._keep("streams", self._sweep_streams)
@@ -91,7 +87,7 @@ class Node:
 
     def _name_issuer(self, tx: Tx) -> None:
         """Where templates find who signs people in."""
-        value = self.services.place.url() + ISSUER_PATH
+        value = self.services.place.url() + _ISSUER_PATH
         self.services.parameters.put(tx, _ISSUER_PARAMETER, value, "String", True)
 
     async def _sweep_streams(self) -> None:
@@ -111,8 +107,7 @@ class Node:
         await self.edges.sockets.stop(left_s())
         await self.poller.stop(left_s())
         await self.dispatcher.stop(left_s())
-        await self.edges.apis.close()
-        self.edges.search.close()
+        await self.edges.close()
         await self.pool.stop(left_s())
         for task in self._tasks:
             task.cancel()
@@ -126,7 +121,7 @@ class Node:
 
     # -- making
 
-    def _make_pool(self, hosts: Callable[[], dict[str, Any] | None]) -> FunctionPool:
+    def _make_pool(self, hosts: Callable[[], Awaitable[dict[str, Any]]]) -> FunctionPool:
         s = self.services
         folder = s.place.data / "functions"
         (folder / "cache").mkdir(parents=True, exist_ok=True)

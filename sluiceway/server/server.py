@@ -20,8 +20,8 @@ from sluiceway.engines.keyfile import MASTER_KEY_FILE, ROOT_KEY_FILE
 from sluiceway.errors import Unavailable
 from sluiceway.server.listener import Listener
 from sluiceway.server.node import Node
+from sluiceway.server.secure import SecureListener
 from sluiceway.server.services import Place, open_services
-from sluiceway.server.tls import Certificates, make_certificates
 
 log = logging.getLogger(__name__)
 
@@ -42,8 +42,7 @@ class Server:
         self._node: Node | None = None
         self._router: Router | None = None
         self._listener: Listener | None = None
-        self._secure: Listener | None = None  # for AWS's own host names, on loopback
-        self._certificates: Certificates | None = None
+        self._secure: SecureListener | None = None
         self._changing = asyncio.Lock()
 
     @property
@@ -71,13 +70,8 @@ class Server:
         tls = (http.tls_certificate, http.tls_key) if http.tls_certificate and http.tls_key else None
         try:
             self._listener = Listener(application, http, http.host, http.port, tls)
-            self._certificates = await asyncio.to_thread(
-                make_certificates, self._data / "tls", self.settings.region, http.tls_certificate
-            )
-            own = (self._certificates.certificate, self._certificates.key)
-            self._secure = Listener(application, http, "127.0.0.1", 0, own)
+            self._secure = SecureListener(application, http, self.settings.region, self._data / "tls")
             await self._open()
-            await self._secure.start()
             await self._listener.start()
         except BaseException:
             await self.stop()
@@ -142,12 +136,11 @@ class Server:
             return
         await self._node.edges.sockets.sockets(scope, receive, send)
 
-    def _hosts(self) -> dict[str, Any] | None:
+    async def _hosts(self) -> dict[str, Any]:
         """For ``Surroundings.hosts``."""
-        if self._secure is None or self._certificates is None:
-            return None
-        made = self._certificates
-        return {"http": self.port, "https": self._secure.port, "ca": str(made.authority), "bundle": str(made.bundle)}
+        assert self._secure is not None
+        port, made = await self._secure.opened()
+        return {"http": self.port, "https": port, "ca": str(made.authority), "bundle": str(made.bundle)}
 
 
 def _hold(data: Path) -> int:

@@ -365,7 +365,7 @@ async def test_a_write_that_failed_is_never_followed_by_a_seal(
     filed: FileBlobs, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     """Even if the caller does not mind the error and goes on: the blob would have a hole."""
-    real, calls = os.write, iter(range(1000))
+    real, calls = os.writev, iter(range(1000))
 
     def third_fails(descriptor: int, data: Any) -> int:
         if next(calls) == 2:
@@ -375,8 +375,8 @@ async def test_a_write_that_failed_is_never_followed_by_a_seal(
     staged = await filed.stage()
     failures = 0
     with monkeypatch.context() as patch:
-        patch.setattr(os, "write", third_fails)
-        for _ in range(20):
+        patch.setattr(os, "writev", third_fails)
+        for _ in range(60):
             try:
                 await staged.write(b"x" * 300_000)
             except Unavailable as error:

@@ -6,7 +6,7 @@ A list stands between ``<!-- list: NAME -->`` and ``<!-- end -->``; the rest of 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from pathlib import Path
 from unittest.mock import MagicMock
 
@@ -24,22 +24,17 @@ PAGE = Path(__file__).parents[2] / "docs" / "compatibility.md"
 _LIST = re.compile(r"(<!-- list: ([a-z0-9-]+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
 
-class _Listed(Edges):
-    """The edges as the server makes them, over services that do nothing; ``found`` are their tables."""
-
-    def __init__(self) -> None:
-        self.found: list[ServiceEdge] = []
-        services = MagicMock(settings=Settings(), scope=Scope("000000000000", "us-east-1"))
-        super().__init__(services, MagicMock(), MagicMock(), b"")
-
-    def _add(self, edge: ServiceEdge, path_of: Callable[[bytes], bytes] = lambda raw: raw) -> None:
-        self.found.append(edge)
-        super()._add(edge, path_of)
+def _edges() -> list[ServiceEdge]:
+    """The edges as the server makes them, over services that do nothing."""
+    services = MagicMock(settings=Settings(), scope=Scope("000000000000", "us-east-1"))
+    edges = Edges(services, MagicMock(), MagicMock(), lambda: b"")
+    plain = {"api", "s3", "elasticsearch"}
+    return [edges.service_edge(name)[0] for name in edges.handlers if name not in plain]
 
 
 def operations() -> dict[str, set[str]]:
     """The operations of each AWS service that the server answers, by botocore's names of services."""
-    found = {edge.name: set(edge.operations) for edge in _Listed().found}
+    found = {edge.name: set(edge.operations) for edge in _edges()}
     return found | {"s3": {route.name for route in OBJECT_ROUTES.values()}}
 
 

@@ -10,7 +10,6 @@ from typing import Any, Literal, get_args, get_origin
 
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
-from pydantic_settings import BaseSettings
 
 from sluiceway.config import Settings
 
@@ -109,7 +108,7 @@ def page() -> str:
 
 def _is_section(field: FieldInfo) -> bool:
     kind = field.annotation
-    return isinstance(kind, type) and issubclass(kind, BaseModel) and not issubclass(kind, BaseSettings)
+    return isinstance(kind, type) and issubclass(kind, BaseModel) and kind is not Settings
 
 
 def _kind(annotation: Any) -> str:

@@ -19,6 +19,14 @@ def test_the_quick_benchmark_prints_all_rows(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "bench", "--quick", "--write", str(tmp_path / "page.md")]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=170)
     assert done.returncode == 0, done.stderr[-3000:]
-    for operation in ("PUT 1 KiB", "SNS publish, acknowledged", "warm invoke", "upload acknowledged to WebSocket"):
+    for operation in (
+        "PUT 1 KiB",
+        "SNS publish, acknowledged",
+        "warm invoke",
+        "upload acknowledged to WebSocket",
+        "PUT of 128 MiB",
+        "page of 1000 keys",
+        "idle memory",
+    ):
         assert f"| {operation}" in done.stdout
     assert done.stdout.partition("\n\n")[0] in (tmp_path / "page.md").read_text()

@@ -5,17 +5,20 @@ from __future__ import annotations
 import base64
 import math
 from datetime import UTC, datetime
+from functools import cache
 from typing import Any
 from urllib.parse import urlencode
 
 import pytest
-from botocore.model import ListShape, MapShape, OperationModel, Shape, StringShape, StructureShape
+from botocore.loaders import Loader
+from botocore.model import ListShape, MapShape, OperationModel, ServiceModel, Shape, StringShape, StructureShape
 from botocore.parsers import create_parser
 from botocore.serialize import create_serializer
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from sluiceway.edges.aws.codecs import Codecs, ServiceCodec
+from sluiceway.edges.aws.codecs import model as models
 from sluiceway.edges.http import Headers, parse_query
 from sluiceway.errors import Invalid, NotFound, NotImplementedYet
 
@@ -40,6 +43,14 @@ SERVICES = [
     "es",
 ]
 CODECS = Codecs()
+
+
+@cache
+def botocore_model(service: str) -> ServiceModel:
+    """The model as botocore itself has it; the codecs read the same file without botocore."""
+    return ServiceModel(Loader().load_service_model(service, "service-2"), service_name=service)
+
+
 DEPTH_MAX = 4
 #: Two members of one name on the wire: botocore itself reads one element into both, so only one is compared.
 TWINS = dict.fromkeys(
@@ -189,8 +200,8 @@ def check_response(codec: ServiceCodec, model: OperationModel, shape: StructureS
 def test_requests_come_out_as_botocore_sent_them(service: str) -> None:
     codec = CODECS.codec_for(service)
     failures = []
-    for name in codec._model.operation_names:
-        model = codec._model.operation_model(name)
+    for name in botocore_model(service).operation_names:
+        model = botocore_model(service).operation_model(name)
         shape = model.input_shape
         if shape is None or model.has_event_stream_output or model.has_event_stream_input:
             continue
@@ -218,8 +229,8 @@ def round_out(codec: ServiceCodec, model: OperationModel, output: dict[str, Any]
 def test_botocore_reads_the_responses(service: str) -> None:
     codec = CODECS.codec_for(service)
     failures = []
-    for name in codec._model.operation_names:
-        model = codec._model.operation_model(name)
+    for name in botocore_model(service).operation_names:
+        model = botocore_model(service).operation_model(name)
         shape = model.output_shape
         if shape is None or model.has_event_stream_output or name == "GetBucketLocation" or model.has_streaming_output:
             continue
@@ -231,9 +242,17 @@ def test_botocore_reads_the_responses(service: str) -> None:
 
 
 @pytest.mark.parametrize("service", SERVICES)
+def test_the_model_is_the_one_that_botocore_takes(service: str) -> None:
+    theirs, ours = botocore_model(service), models.load(service)
+    assert ours.operation_names == list(theirs.operation_names)
+    assert ours.resolved_protocol == theirs.resolved_protocol
+    assert {shape.name for shape in ours.error_shapes} == {shape.name for shape in theirs.error_shapes}
+
+
+@pytest.mark.parametrize("service", SERVICES)
 def test_botocore_reads_every_error(service: str) -> None:
     codec = CODECS.codec_for(service)
-    for shape in codec._model.error_shapes:
+    for shape in botocore_model(service).error_shapes:
         wire = codec.serialize_error(None, shape.name, "it went wrong: <&>", "request-1")
         parsed = create_parser(codec.protocol).parse(
             {"status_code": wire.status, "headers": {n.lower(): v for n, v in wire.headers}, "body": wire.body}, None

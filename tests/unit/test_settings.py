@@ -11,7 +11,7 @@ import pytest
 from helpers import settings_page
 from pydantic import SecretStr
 
-from sluiceway.config import Settings, load_settings
+from sluiceway.config import BadVariable, Settings, load_settings
 
 ROWS = list(settings_page.rows())
 
@@ -61,6 +61,24 @@ def test_an_option_goes_before_the_environment_and_that_before_the_file(
         2222,
         "127.0.0.3",
     )
+
+
+def test_a_section_may_be_given_whole_and_in_part(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SLUICEWAY_HTTP", '{"port": 1, "host": "127.0.0.9"}')
+    monkeypatch.setenv("SLUICEWAY_HTTP__PORT", "2")
+    monkeypatch.setenv("SLUICEWAY_NO_SUCH_SETTING", "of somebody else")
+    found = load_settings({})
+    assert (found.http.host, found.http.port) == ("127.0.0.9", 2)
+
+
+@pytest.mark.parametrize(
+    ("variable", "text"),
+    [("HTTP", "{"), ("HTTP", "[]"), ("APIS__REDIRECT_ORIGINS", "x"), ("APIS__REDIRECT_ORIGINS", "1")],
+)
+def test_what_should_be_json_and_is_not_is_named(variable: str, text: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(f"SLUICEWAY_{variable}", text)
+    with pytest.raises(BadVariable, match=f"SLUICEWAY_{variable}"):
+        load_settings({})
 
 
 def _other(row: settings_page.Row) -> str:

@@ -13,15 +13,16 @@ import time
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 
-import aiohttp
-import jwt
 import orjson
 
 from sluiceway.config import ApiSettings
 from sluiceway.services.apis import Authorizer
+
+if TYPE_CHECKING:
+    import aiohttp
 
 log = logging.getLogger(__name__)
 
@@ -90,6 +91,8 @@ class IssuerKeys:
             if now - known.tried < self._limits.keys_retry_s and known.tried > float("-inf"):
                 return
             known.tried = now
+            import aiohttp  # here and below: it takes a fifth of a second, which a start must not wait for
+
             try:
                 async with asyncio.timeout(self._limits.keys_fetch_s):
                     known.keys = await self._fetch(issuer)
@@ -114,6 +117,8 @@ class IssuerKeys:
         return [key for key in keys[:_KEYS_MAX] if isinstance(key, dict) and key.get("use") != "enc"]
 
     async def _get(self, url: str) -> dict[str, Any]:
+        import aiohttp
+
         if self._session is None:
             self._session = aiohttp.ClientSession(trust_env=False, cookie_jar=aiohttp.DummyCookieJar())
         async with self._session.get(url, allow_redirects=False) as response:
@@ -160,6 +165,8 @@ class JwtAuthorizer:
         return {"claims": {name: _text(value) for name, value in claims.items()}, "scopes": granted if scopes else None}
 
     async def _claims(self, authorizer: Authorizer, token: str) -> dict[str, Any]:
+        import jwt  # here: with cryptography it takes a tenth of a second
+
         try:
             header = jwt.get_unverified_header(token)
         except jwt.InvalidTokenError as error:

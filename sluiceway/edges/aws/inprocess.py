@@ -7,14 +7,8 @@ stack. The request takes the same way as one from outside, except that its princ
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Mapping
-from functools import lru_cache
 from typing import Any, Final
 from urllib.parse import urlencode
-
-from botocore.loaders import Loader
-from botocore.model import ListShape, MapShape, OperationModel, ServiceModel, Shape, StructureShape
-from botocore.parsers import create_parser
-from botocore.serialize import create_serializer
 
 from sluiceway.core.clock import new_id
 from sluiceway.core.identity import Principal
@@ -42,22 +36,24 @@ class InProcessClient:
     def __init__(self, edges: Mapping[str, Handler], own_url: Callable[[], str]) -> None:
         self._edges = edges
         self._own_url = own_url
-        self._models = lru_cache(maxsize=32)(_load)
 
     async def call(self, service: str, operation: str, params: dict[str, Any], principal: Principal) -> dict[str, Any]:
         """The operation's output shape as a dict.
 
         ``params`` may hold numbers and booleans as text, as templates do. Raises ``ApiError``.
         """
-        model = self._models(service).operation_model(operation)
-        shape = model.input_shape
-        typed = coerce(shape, params) if shape is not None else {}
-        request = self._request(model, typed, principal)
-        response = await self._edges[service](request)
-        return await _parsed(model, response)
+        from sluiceway.edges.aws import wire  # here: see there
 
-    def _request(self, model: OperationModel, params: dict[str, Any], principal: Principal) -> Request:
-        made = create_serializer(model.service_model.resolved_protocol, False).serialize_to_request(params, model)
+        model = wire.operation_of(service, operation)
+        response = await self._edges[service](self._request(wire.serialized(model, params), principal))
+        headers = {name.lower(): value for name, value in response.headers}
+        output = wire.parsed(model, response.status, headers, await _content(response))
+        if response.status >= 300:
+            error = output.get("Error", {})
+            raise ApiError(str(error.get("Code", "Unknown")), str(error.get("Message", "")), response.status)
+        return output
+
+    def _request(self, made: dict[str, Any], principal: Principal) -> Request:
         query = made["query_string"]
         text = query if isinstance(query, str) else urlencode(query, doseq=True)
         path, _, own_query = made["url_path"].partition("?")
@@ -78,27 +74,15 @@ class InProcessClient:
         )
 
 
-def _load(service: str) -> ServiceModel:
-    return ServiceModel(Loader().load_service_model(service, "service-2"), service_name=service)
-
-
 def _body_bytes(body: Any) -> bytes:
     if isinstance(body, dict):
         return urlencode(body, doseq=True).encode()
     return body.encode() if isinstance(body, str) else bytes(body or b"")
 
 
-async def _parsed(model: OperationModel, response: Response) -> dict[str, Any]:
+async def _content(response: Response) -> bytes:
     body = response.body
-    content = body if isinstance(body, bytes) else await _whole(body)
-    headers = {name.lower(): value for name, value in response.headers}
-    wire = {"status_code": response.status, "headers": headers, "body": content}
-    parser = create_parser(model.service_model.resolved_protocol)
-    output: dict[str, Any] = parser.parse(wire, model.output_shape)
-    if response.status >= 300:
-        error = output.get("Error", {})
-        raise ApiError(str(error.get("Code", "Unknown")), str(error.get("Message", "")), response.status)
-    return output
+    return body if isinstance(body, bytes) else await _whole(body)
 
 
 async def _whole(chunks: AsyncIterator[bytes]) -> bytes:
@@ -109,36 +93,6 @@ async def _whole(chunks: AsyncIterator[bytes]) -> bytes:
             raise ApiError("EntityTooLarge", f"The answer is over {_ANSWER_BYTES_MAX} bytes.", 413)
         parts.append(chunk)
     return b"".join(parts)
-
-
-def coerce(shape: Shape, value: Any) -> Any:
-    """``value`` with text turned into the numbers and booleans that ``shape`` wants, and None left out."""
-    if isinstance(shape, StructureShape) and isinstance(value, dict) and not shape.is_document_type:
-        members = shape.members
-        return {
-            name: coerce(members[name], item) if name in members else item
-            for name, item in value.items()
-            if item is not None
-        }
-    if isinstance(shape, ListShape) and isinstance(value, list):
-        return [coerce(shape.member, item) for item in value]
-    if isinstance(shape, MapShape) and isinstance(value, dict):
-        return {str(name): coerce(shape.value, item) for name, item in value.items() if item is not None}
-    return _scalar(shape.type_name, value)
-
-
-def _scalar(kind: str, value: Any) -> Any:
-    if kind in ("integer", "long") and isinstance(value, str):
-        return int(value)
-    if kind in ("float", "double") and isinstance(value, str):
-        return float(value)
-    if kind == "boolean" and isinstance(value, str):
-        return value.lower() == "true"
-    if kind == "string" and isinstance(value, bool):
-        return "true" if value else "false"
-    if kind == "string" and isinstance(value, int | float):
-        return str(value)
-    return value
 
 
 class KnownPrincipals(SignatureVerifier):

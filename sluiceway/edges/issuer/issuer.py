@@ -43,7 +43,7 @@ _LOOPBACK: Final = ("localhost", "127.0.0.1", "::1")
 
 
 class Issuer:
-    """Call ``start`` before the first request; ``handle`` answers below ``/_sluiceway/issuer/``; ``jwks_of`` gives
+    """``handle`` answers below ``/_sluiceway/issuer/``; ``jwks_of`` gives
     the keys to this server's own authorizers. ``base_url`` is where clients reach the server."""
 
     def __init__(
@@ -66,15 +66,17 @@ class Issuer:
         self._key: SigningKey | None = None
 
     async def start(self) -> None:
-        """Load the key, or make it at the first start."""
-        self._key = await load_key(self._store, self._people, self._sealer)
+        """Load the key, or make it at the first start. The first who needs it does it."""
+        if self._key is None:
+            self._key = await load_key(self._store, self._people, self._sealer)
 
     async def jwks_of(self, issuer: str) -> dict[str, Any] | None:
         """The key set if ``issuer`` is this one, under any of this machine's own names."""
-        if self._key is None or not issuer.rstrip("/").endswith(PATH):
-            return None
         origin = issuer.rstrip("/").removesuffix(PATH)
-        return self._jwks() if self._same_place(origin) else None
+        if not issuer.rstrip("/").endswith(PATH) or not self._same_place(origin):
+            return None
+        await self.start()
+        return self._jwks()
 
     async def handle(self, request: Request) -> Response:
         """Answer one request."""
@@ -96,6 +98,7 @@ class Issuer:
         if request.method not in methods and not (request.method == "HEAD" and "GET" in methods):
             return Response(405, [("allow", ", ".join(methods))])
         try:
+            await self.start()
             return await answer(request)
         except Throttled as error:
             return message_page("Too many attempts", error.message, 429)

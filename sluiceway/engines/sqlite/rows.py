@@ -20,6 +20,7 @@ from sluiceway.core.store import Bounds, Entry, Key, Value
 from sluiceway.errors import Unavailable
 
 _CHUNK = 64  # rows fetched at a time by a scan, so that the caller may write to the table between them
+_CHUNK_FIRST = 4  # the first time, as many who scan look at a row or two and leave; then four times as many
 _TABLE = re.compile(r"[a-z][a-z0-9_]{0,62}")
 _RESERVED = ("log_", "sqlite_", "schema_")
 
@@ -193,8 +194,10 @@ class SqliteView:
         statements = table_sql(table)
         sql = statements.scan_back if reverse else statements.scan
         left = limit if limit is not None else -1
+        chunk = _CHUNK_FIRST
         while left != 0:
-            wanted = _CHUNK if left < 0 else min(left, _CHUNK)
+            wanted = chunk if left < 0 else min(left, chunk)
+            chunk = min(4 * chunk, _CHUNK)
             rows = self._rows(sql, (low, high, wanted))
             for key, value in rows:
                 yield _unpack(key), decode(value)

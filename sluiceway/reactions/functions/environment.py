@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import sys
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Protocol
@@ -39,11 +39,11 @@ CredentialsOf = Callable[[View, str, str, int], Keys]
 class Surroundings:
     """What is the same for all workers. ``hosts`` maps AWS's host names to this server's listeners: {"http":
     port, "https": port, "ca": path of a PEM file that vouches for it, "bundle": path of one with the public
-    authorities too}; None to leave names alone."""
+    authorities too}."""
 
     scope: Scope
     own_url: Callable[[], str]
-    hosts: Callable[[], dict[str, Any] | None]
+    hosts: Callable[[], Awaitable[dict[str, Any]]]
     python: str
     parent: int
     data: Path
@@ -51,8 +51,9 @@ class Surroundings:
 
 
 def environment_of(
-    function: Function, keys: Keys, around: Surroundings, api: str, task: Path, own: Path, stream: str
-) -> dict[str, str]:
+    function: Function, keys: Keys, around: Surroundings, hosts: dict[str, Any], api: str, task: Path, own: Path,
+    stream: str,
+) -> dict[str, str]:  # fmt: skip
     """``api`` is the Runtime API's HOST:PORT, ``task`` the code's folder, ``own`` the worker's own folder."""
     scope, settings = around.scope, function.settings
     values = {
@@ -84,14 +85,11 @@ def environment_of(
         "LAMBDA_RUNTIME_DIR": str(_HERE),
         "_HANDLER": settings.handler,
     }
-    return values | _host_variables(around, settings.environment)
+    return values | _host_variables(hosts, settings.environment)
 
 
-def _host_variables(around: Surroundings, given: dict[str, str]) -> dict[str, str]:
+def _host_variables(hosts: dict[str, Any], given: dict[str, str]) -> dict[str, str]:
     """For code that hard-wires AWS's host names: what ``hosts.py`` and ``hosts.cjs`` read, and whom to trust."""
-    hosts = around.hosts()
-    if hosts is None:
-        return {}
     values = {
         "SLUICEWAY_HOSTS": f"{hosts['http']},{hosts['https']}",
         "AWS_CA_BUNDLE": hosts["bundle"],
@@ -124,12 +122,11 @@ _SYSTEM: Final = (
 )
 
 
-def _sandbox(around: Surroundings, task: Path, own: Path, node: str | None) -> dict[str, Any]:
+def _sandbox(around: Surroundings, hosts: dict[str, Any], task: Path, own: Path, node: str | None) -> dict[str, Any]:
     """What ``sandbox.py`` is told. The server's data folder is not in it, but for what is the function's."""
-    hosts = around.hosts()
     read = [*_SYSTEM, sys.prefix, sys.base_prefix, str(_HERE), str(task)]
     read += [str(Path(node).resolve().parents[1])] if node else []
-    read += [hosts["ca"], hosts["bundle"]] if hosts else []
+    read += [hosts["ca"], hosts["bundle"]]
     return {
         "read": read,
         "write": ["/dev", str(own), str(around.cache)],
@@ -139,7 +136,7 @@ def _sandbox(around: Surroundings, task: Path, own: Path, node: str | None) -> d
 
 
 def plan_of(
-    function: Function, around: Surroundings, task: Path, own: Path, limits: FunctionSettings
+    function: Function, around: Surroundings, hosts: dict[str, Any], task: Path, own: Path, limits: FunctionSettings
 ) -> dict[str, Any]:
     """What ``launch.py`` is told. Raises ``Unavailable("runtime")`` if the machine has no such runtime."""
     memory = function.settings.memory_mb * _MiB
@@ -155,14 +152,13 @@ def plan_of(
         "parent": around.parent,
         "limits": caps,
         "task": str(task),
-        "sandbox": _sandbox(around, task, own, node) if confined else None,
+        "sandbox": _sandbox(around, hosts, task, own, node) if confined else None,
         "required": limits.sandbox == "required",
     }
     if runtime.startswith("python"):
         # What the pool's look at resident memory could miss: one huge allocation between two looks.
         caps["RLIMIT_DATA"] = 2 * memory + 512 * _MiB
-        hosts = around.hosts()
-        ports = {"80": hosts["http"], "443": hosts["https"]} if hosts else {}
+        ports = {"80": hosts["http"], "443": hosts["https"]}
         return plan | {"python": function.settings.handler, "ports": ports}
     if runtime.startswith("nodejs"):
         if node is None:

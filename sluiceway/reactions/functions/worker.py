@@ -69,13 +69,15 @@ class Worker:
 
     async def start(self, keys: Keys, around: Surroundings, task: Path) -> None:
         """Start the process; it becomes ready by asking for its first invocation. Raises ``Unavailable``."""
-        plan = plan_of(self.function, around, task, self._folder, self._limits)
+        hosts = await around.hosts()
+        plan = plan_of(self.function, around, hosts, task, self._folder, self._limits)
         await asyncio.to_thread(_prepare, self._folder)
         loop = asyncio.get_running_loop()
         body_max = self._limits.payload_bytes_max
         self._server = await loop.create_server(lambda: RuntimeConnection(self, body_max), "127.0.0.1", 0)
         port = self._server.sockets[0].getsockname()[1]
-        environment = environment_of(self.function, keys, around, f"127.0.0.1:{port}", task, self._folder, self.stream)
+        api = f"127.0.0.1:{port}"
+        environment = environment_of(self.function, keys, around, hosts, api, task, self._folder, self.stream)
         self._process = await asyncio.create_subprocess_exec(
             around.python, "-P", str(_LAUNCH), json.dumps(plan),
             stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT,

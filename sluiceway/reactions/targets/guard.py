@@ -7,12 +7,8 @@ that is connected to, so a name can't change between check and use (DNS rebindin
 
 from __future__ import annotations
 
-import socket
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 from typing import Final
-
-from aiohttp.abc import AbstractResolver, ResolveResult
-from aiohttp.resolver import ThreadedResolver
 
 _NAT64: Final = ip_network("64:ff9b::/96")
 
@@ -43,24 +39,3 @@ def check_literal(host: str) -> None:
         return
     if not public:
         raise Refused(f"the address {host} is not public")
-
-
-class PublicResolver(AbstractResolver):
-    """Resolves names and drops the addresses that are not public."""
-
-    def __init__(self) -> None:
-        self._inner = ThreadedResolver()
-
-    async def resolve(
-        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
-    ) -> list[ResolveResult]:
-        """Raises ``Refused`` if no public address is left."""
-        found = await self._inner.resolve(host, port, family)
-        public = [result for result in found if is_public(result["host"])]
-        if not public:
-            raise Refused(f"the name {host} has no public address")
-        return public
-
-    async def close(self) -> None:
-        """Let go of the inner resolver."""
-        await self._inner.close()

@@ -6,8 +6,6 @@ from collections.abc import Sequence
 from email.message import EmailMessage
 from email.utils import formatdate
 
-import aiosmtplib
-
 from sluiceway.config import DeliverySettings
 from sluiceway.core.clock import Clock
 from sluiceway.core.reaction import Reaction
@@ -32,6 +30,8 @@ class Mailer:
         if not self._settings.smtp_host:
             await self._store.commit(self._outbox.put, Note("email", to, subject, body, self._clock.now_ms()))
             return
+        import aiosmtplib  # here: most servers have no mail server, and a start should not wait for it
+
         message = self._message(to, subject, body, message_id, sender_name)
         settings = self._settings
         try:

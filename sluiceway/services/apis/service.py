@@ -9,15 +9,18 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable, Iterator
-from typing import Final, Literal
+from typing import TYPE_CHECKING, Final, Literal
 
 from sluiceway.config import ApiSettings
 from sluiceway.core.identity import Scope
 from sluiceway.core.store import Tx, View
 from sluiceway.errors import Conflict, Invalid, NotFound, Throttled
-from sluiceway.services.apis import checks, openapi
+from sluiceway.services.apis import checks
 from sluiceway.services.apis.checks import Row
 from sluiceway.services.apis.serving import Served, build
+
+if TYPE_CHECKING:
+    from sluiceway.services.apis.openapi import Plan
 
 Kind = Literal["route", "integration", "authorizer", "stage", "deployment", "route_response", "integration_response"]
 
@@ -112,16 +115,18 @@ class Apis:
 
     # -- importing
 
-    def planned(self, document: str | bytes) -> openapi.Plan:
+    def planned(self, document: str | bytes) -> Plan:
         """An OpenAPI 3 document, read. It takes seconds if it is large. Raises ``Invalid("document")``."""
+        from sluiceway.services.apis import openapi  # here: with YAML, and most servers import no API
+
         return openapi.read(document, self.limits)
 
-    def imported(self, tx: Tx, plan: openapi.Plan, strict: bool) -> Row:
+    def imported(self, tx: Tx, plan: Plan, strict: bool) -> Row:
         """A new HTTP API from an OpenAPI document. Raises ``Invalid("document")`` and as the parts do."""
         api = self.create(tx, {"protocol_type": "HTTP", **plan.api})
         return self._fill(tx, api, plan, strict)
 
-    def reimported(self, tx: Tx, api_id: str, plan: openapi.Plan, strict: bool) -> Row:
+    def reimported(self, tx: Tx, api_id: str, plan: Plan, strict: bool) -> Row:
         """Replace routes, integrations and authorizers by those of the document. Stages stay."""
         api = self.get(tx, api_id)
         if api["protocol_type"] != "HTTP":
@@ -135,7 +140,7 @@ class Apis:
         checks.check_api(merged, self.limits)
         return self._fill(tx, merged, plan, strict)
 
-    def _fill(self, tx: Tx, api: Row, plan: openapi.Plan, strict: bool) -> Row:
+    def _fill(self, tx: Tx, api: Row, plan: Plan, strict: bool) -> Row:
         if strict and plan.warnings:
             raise Invalid("document", f"Warnings found during import: {'; '.join(plan.warnings)}")
         api_id = api["api_id"]

@@ -12,8 +12,6 @@ import zlib
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, Protocol
 
-from awscrt import checksums as crt
-
 from sluiceway.errors import Invalid
 from sluiceway.services.objects.values import Checksum, ChecksumType
 
@@ -48,22 +46,30 @@ class _Crc:
         return self._value.to_bytes(self._size, "big")
 
 
+def _crt() -> Any:
+    """AWS's library, loaded with the first checksum that needs it: 7 MiB that a start does not wait for."""
+    from awscrt import checksums
+
+    return checksums
+
+
 def _sha1() -> Running:
     return hashlib.sha1(usedforsecurity=False)
 
 
 _RUNNING: Final[Mapping[str, Callable[[], Running]]] = {
     "CRC32": lambda: _Crc(zlib.crc32, 4),
-    "CRC32C": lambda: _Crc(crt.crc32c, 4),
-    "CRC64NVME": lambda: _Crc(crt.crc64nvme, 8),
+    "CRC32C": lambda: _Crc(_crt().crc32c, 4),
+    "CRC64NVME": lambda: _Crc(_crt().crc64nvme, 8),
     "SHA1": _sha1,
     "SHA256": hashlib.sha256,
 }
 DIGEST_BYTES: Final[Mapping[str, int]] = {"CRC32": 4, "CRC32C": 4, "CRC64NVME": 8, "SHA1": 20, "SHA256": 32}
-_COMBINE: Final[Mapping[str, Any]] = {
-    "CRC32": crt.combine_crc32,
-    "CRC32C": crt.combine_crc32c,
-    "CRC64NVME": crt.combine_crc64nvme,
+#: Algorithm -> the name of what combines two parts' checksums.
+_COMBINE: Final[Mapping[str, str]] = {
+    "CRC32": "combine_crc32",
+    "CRC32C": "combine_crc32c",
+    "CRC64NVME": "combine_crc64nvme",
 }
 ALGORITHMS: Final = tuple(_RUNNING)
 
@@ -117,7 +123,7 @@ def of_parts(algorithm: str, type_: ChecksumType, parts: Sequence[tuple[str, int
         whole.update(b"".join(digests))
         return Checksum(algorithm, f"{text_of(whole.digest())}-{len(parts)}", "COMPOSITE")
     value = 0
-    combine = _COMBINE[algorithm]
+    combine = getattr(_crt(), _COMBINE[algorithm])
     for digest, (_, size) in zip(digests, parts, strict=True):
         value = combine(value, int.from_bytes(digest, "big"), size)
     return Checksum(algorithm, text_of(value.to_bytes(DIGEST_BYTES[algorithm], "big")), "FULL_OBJECT")

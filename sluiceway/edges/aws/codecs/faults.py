@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
-from botocore.model import ServiceModel, StructureShape
-
 from sluiceway.edges.aws.codecs import jsons, xmls
+from sluiceway.edges.aws.codecs.model import ServiceModel, StructureShape
 from sluiceway.edges.aws.codecs.operation import WireResponse
 
 _DEFAULT_STATUS = 400

@@ -9,10 +9,9 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from botocore.model import ListShape, MapShape, Shape, StructureShape
-
 from sluiceway.edges.aws.codecs import scalars
 from sluiceway.edges.aws.codecs.jsons import missing
+from sluiceway.edges.aws.codecs.model import ListShape, MapShape, Shape, StructureShape
 from sluiceway.edges.aws.codecs.scalars import wrong
 
 DEPTH_MAX: Final = 40  # dots in a parameter's name

@@ -6,9 +6,9 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 import orjson
-from botocore.model import ListShape, MapShape, Shape, StructureShape
 
 from sluiceway.edges.aws.codecs import scalars
+from sluiceway.edges.aws.codecs.model import ListShape, MapShape, Shape, StructureShape
 from sluiceway.edges.aws.codecs.scalars import wrong
 from sluiceway.errors import Invalid
 

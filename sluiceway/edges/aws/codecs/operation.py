@@ -7,10 +7,9 @@ from dataclasses import dataclass
 from typing import Any, Final, Protocol
 from urllib.parse import parse_qsl
 
-from botocore.model import OperationModel, StructureShape
-
 from sluiceway.edges.aws.codecs import jsons, xmls
 from sluiceway.edges.aws.codecs.forms import FormReaders, tree
+from sluiceway.edges.aws.codecs.model import OperationModel, StructureShape
 from sluiceway.edges.aws.codecs.places import Wire, bindings, body_members, placed
 from sluiceway.edges.aws.codecs.routes import route_of
 from sluiceway.edges.aws.codecs.scalars import wrong

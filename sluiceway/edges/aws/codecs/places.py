@@ -9,9 +9,9 @@ from typing import Any
 from urllib.parse import unquote
 
 import orjson
-from botocore.model import ListShape, MapShape, OperationModel, Shape, StructureShape
 
 from sluiceway.edges.aws.codecs import scalars
+from sluiceway.edges.aws.codecs.model import ListShape, MapShape, OperationModel, Shape, StructureShape
 from sluiceway.edges.aws.codecs.routes import Route
 from sluiceway.edges.aws.codecs.scalars import wrong
 from sluiceway.edges.http import Headers

@@ -7,7 +7,7 @@ from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from botocore.model import OperationModel
+from sluiceway.edges.aws.codecs.model import OperationModel
 
 _LABEL = re.compile(r"\{([^}+]+)(\+?)\}")
 

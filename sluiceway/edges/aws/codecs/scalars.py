@@ -10,8 +10,7 @@ from datetime import UTC, datetime
 from email.utils import format_datetime, parsedate_to_datetime
 from typing import Any, Final
 
-from botocore.model import Shape
-
+from sluiceway.edges.aws.codecs.model import Shape
 from sluiceway.errors import Invalid
 
 TextReader = Callable[[str], Any]
@@ -104,9 +103,8 @@ def time_to_number(moment: Any) -> int | float:
 
 def time_to_iso(moment: datetime) -> str:
     """``2026-01-31T08:00:00Z``, with milliseconds if there are any."""
-    utc = moment.astimezone(UTC)
-    text = utc.strftime("%Y-%m-%dT%H:%M:%S")
-    return f"{text}.{utc.microsecond // 1000:03d}Z" if utc.microsecond else f"{text}Z"
+    utc = moment.astimezone(UTC).replace(tzinfo=None)
+    return utc.isoformat(timespec="milliseconds" if utc.microsecond else "seconds") + "Z"
 
 
 def time_to_http(moment: datetime) -> str:

@@ -6,10 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from botocore.loaders import Loader
-from botocore.model import OperationModel, ServiceModel
-
 from sluiceway.edges.aws.codecs.faults import Faults
+from sluiceway.edges.aws.codecs.model import OperationModel, ServiceModel, load
 from sluiceway.edges.aws.codecs.operation import (
     JsonOperation,
     OperationCodec,
@@ -104,13 +102,11 @@ class Codecs:
     """The codecs of every service, loaded when they are first asked for."""
 
     def __init__(self) -> None:
-        self._loader = Loader()
         self._codecs: dict[str, ServiceCodec] = {}
 
     def codec_for(self, service: str) -> ServiceCodec:
         """``service`` is botocore's name ("sqs", "apigatewayv2")."""
         known = self._codecs.get(service)
         if known is None:
-            description = self._loader.load_service_model(service, "service-2")
-            known = self._codecs[service] = ServiceCodec(ServiceModel(description, service_name=service))
+            known = self._codecs[service] = ServiceCodec(load(service))
         return known

@@ -8,15 +8,15 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 from xml.parsers import expat
 
-from botocore.model import ListShape, MapShape, Shape, StructureShape
-
 from sluiceway.edges.aws.codecs import scalars
 from sluiceway.edges.aws.codecs.forms import empty_of
+from sluiceway.edges.aws.codecs.model import ListShape, MapShape, Shape, StructureShape
 from sluiceway.errors import Invalid
 
 DEPTH_MAX: Final = 64
 ELEMENTS_MAX: Final = 100_000  # a multipart upload's completion has 10,000 parts of up to 8 elements; takes 0.3 s
 _ILLEGAL = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")
+_SPECIAL = re.compile(f'{_ILLEGAL.pattern[:-1]}&<>"\r]')  # what can't be written as it is
 _ESCAPES: Final = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;", "\r": "&#13;"})
 _XSI: Final = ' xmlns:xsi="http://www.w3.org/2001/XMLSchema-instance"'
 
@@ -35,6 +35,9 @@ class Node:
         """The character data."""
         return "".join(self.parts)
 
+
+#: What is written of these has no characters that XML gives a meaning.
+_NEVER_ESCAPED: Final = frozenset({"blob", "boolean", "double", "float", "integer", "long", "timestamp"})
 
 Reader = Callable[[Node], Any]
 Writer = Callable[[list[str], str, Any], None]  # (output, element name, value)
@@ -112,7 +115,7 @@ class XmlReaders:
         elements: dict[str, tuple[str, Reader, bool]] = {}
         for name in names:
             member = shape.members[name]
-            wire = member.serialization.get("name", name)
+            wire: str = member.serialization.get("name", name)
             if member.serialization.get("xmlAttribute"):
                 attributes.append((name, wire))
             elif member.serialization.get("flattened") and isinstance(member, ListShape):
@@ -185,6 +188,8 @@ class _Entry:
 
 def escape(text: str) -> str:
     """Character data; what XML 1.0 can't carry becomes U+FFFD."""
+    if _SPECIAL.search(text) is None:  # nearly all there is; a page of a listing has thousands of texts
+        return text
     return _ILLEGAL.sub("�", text).translate(_ESCAPES)
 
 
@@ -203,6 +208,8 @@ class XmlWriters:
         if isinstance(shape, MapShape):
             return self._map(shape)
         write_text = scalars.text_writer(shape, "iso8601")
+        if shape.type_name in _NEVER_ESCAPED:
+            return lambda out, name, value: out.append(f"<{name}>{write_text(value)}</{name}>")
 
         def write(out: list[str], name: str, value: Any) -> None:
             out.append(f"<{name}>{escape(write_text(value))}</{name}>")
