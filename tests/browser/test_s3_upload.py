@@ -111,7 +111,12 @@ def test_a_file_goes_up_with_progress_and_comes_back(page: Page, s3: Any, tmp_pa
     assert head["ContentType"] == "image/x-cloud" and head["Metadata"] == {"from": "page"}
     url = url_of(s3, "get_object", "up/größe ☃")
     got = page.evaluate("([url]) => get(url)", [url])
-    assert got == {"status": 200, "type": "image/x-cloud", "range": None, "sha256": hashlib.sha256(file.read_bytes()).hexdigest()}
+    assert got == {
+        "status": 200,
+        "type": "image/x-cloud",
+        "range": None,
+        "sha256": hashlib.sha256(file.read_bytes()).hexdigest(),
+    }
     got = page.evaluate("([url]) => get(url, {range: 'bytes=5-14'})", [url])
     assert got["status"] == 206 and got["range"] == f"bytes 5-14/{24 * MIB}"
     assert got["sha256"] == hashlib.sha256(file.read_bytes()[5:15]).hexdigest()

@@ -26,7 +26,9 @@ def check_blobs(data: Path) -> None:
     files = on_disk(data)
     with closing(sqlite3.connect(f"file:{data / 'store.db'}?mode=ro", uri=True)) as store:
         counted = {key[1:-1].decode(): int(count) for key, count in rows(store, "blobs")}
-        found = collections.Counter(blob for _, row in rows(store, "objects") if (blob := json.loads(row).get("blob")))
+        found = collections.Counter[str]()
+        for table in ("objects", "object_versions"):
+            found.update(blob for _, row in rows(store, table) if (blob := json.loads(row).get("blob")))
         for _, row in rows(store, "object_bodies"):
             found.update(piece[0] for piece in (json.loads(row) if isinstance(row, str) else ()))
         for _, row in rows(store, "upload_parts"):

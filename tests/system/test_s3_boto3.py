@@ -67,7 +67,9 @@ def test_transfers_in_threads(s3: Any, bucket: str, size: int) -> None:
 @pytest.mark.parametrize("size", [10, 13 * MIB])
 def test_streams_of_unknown_length(s3: Any, bucket: str, size: int) -> None:
     body = os.urandom(size)
-    s3.upload_fileobj(Pipe(body), bucket, "piped", Config=IN_PARTS, ExtraArgs={"Metadata": {"a": "b"}, "ContentType": "x/y"})
+    s3.upload_fileobj(
+        Pipe(body), bucket, "piped", Config=IN_PARTS, ExtraArgs={"Metadata": {"a": "b"}, "ContentType": "x/y"}
+    )
     got = s3.get_object(Bucket=bucket, Key="piped")
     assert got["Body"].read() == body and got["Metadata"] == {"a": "b"} and got["ContentType"] == "x/y"
 
@@ -95,7 +97,11 @@ def test_pages_waiters_and_resources(server: ServerProcess, s3: Any, bucket: str
     for name, member in (("list_objects_v2", "Contents"), ("list_objects", "Contents")):
         pages = list(s3.get_paginator(name).paginate(Bucket=bucket, PaginationConfig={"PageSize": 5}))
         assert [len(page[member]) for page in pages] == [5, 5, 3]
-        pages = list(s3.get_paginator(name).paginate(Bucket=bucket, Prefix="page/", Delimiter="/", PaginationConfig={"PageSize": 7}))
+        pages = list(
+            s3.get_paginator(name).paginate(
+                Bucket=bucket, Prefix="page/", Delimiter="/", PaginationConfig={"PageSize": 7}
+            )
+        )
         assert [row["Prefix"] for page in pages for row in page.get("CommonPrefixes", [])] == ["page/deep/"]
         assert sum(len(page.get("Contents", [])) for page in pages) == 12
     s3.get_waiter("bucket_exists").wait(Bucket=bucket)
@@ -128,12 +134,22 @@ def test_copies_of_large_and_small(s3: Any, bucket: str) -> None:
 
 
 def test_presigned_urls(s3: Any, bucket: str) -> None:
-    def fetch(method: str, operation: str, body: bytes | None = None, headers: dict[str, str] | None = None, **about: Any) -> bytes:
+    def fetch(
+        method: str, operation: str, body: bytes | None = None, headers: dict[str, str] | None = None, **about: Any
+    ) -> bytes:
         url = s3.generate_presigned_url(operation, {"Bucket": bucket, **about}, 60)
         with urllib.request.urlopen(urllib.request.Request(url, body, headers or {}, method=method)) as answer:
             return bytes(answer.read())
 
-    fetch("PUT", "put_object", b"hello", {"Content-Type": "text/x", "x-amz-meta-a": "b"}, Key="a ü+%", ContentType="text/x", Metadata={"a": "b"})
+    fetch(
+        "PUT",
+        "put_object",
+        b"hello",
+        {"Content-Type": "text/x", "x-amz-meta-a": "b"},
+        Key="a ü+%",
+        ContentType="text/x",
+        Metadata={"a": "b"},
+    )
     assert fetch("GET", "get_object", Key="a ü+%", ResponseContentType="text/y") == b"hello"
     assert s3.head_object(Bucket=bucket, Key="a ü+%")["Metadata"] == {"a": "b"}
     assert b"<KeyCount>1</KeyCount>" in fetch("GET", "list_objects_v2")

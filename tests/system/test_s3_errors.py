@@ -64,7 +64,9 @@ def there(server: ServerProcess) -> There:
     return There(server, upload, etags)
 
 
-def ask(method: str, target: str, body: bytes = b"", payload: str | None = None, length: str | None = "", **headers: str) -> Ask:
+def ask(
+    method: str, target: str, body: bytes = b"", payload: str | None = None, length: str | None = "", **headers: str
+) -> Ask:
     """Headers with "_" for "-"."""
     path, _, query = target.partition("?")
     pairs = tuple((name.replace("_", "-"), value) for name, value in headers.items())
@@ -294,8 +296,16 @@ def test_signatures(there: There) -> None:
     unknown = there.send(with_(authorization.replace(there.server.key[0], "AKIAUNKNOWN000000000")))
     check(unknown, 403, "InvalidAccessKeyId", "The AWS Access Key Id you provided does not exist in our records",
           {"AWSAccessKeyId": "AKIAUNKNOWN000000000"})  # fmt: skip
-    check(there.send(with_("AWS key:signature")), 400, "InvalidRequest", "not supported. Please use AWS4-HMAC-SHA256", {})
-    check(there.send(with_("Nonsense")), 400, "InvalidArgument|AuthorizationHeaderMalformed", "Unsupported|authorization", {})
+    check(
+        there.send(with_("AWS key:signature")), 400, "InvalidRequest", "not supported. Please use AWS4-HMAC-SHA256", {}
+    )
+    check(
+        there.send(with_("Nonsense")),
+        400,
+        "InvalidArgument|AuthorizationHeaderMalformed",
+        "Unsupported|authorization",
+        {},
+    )
     check(there.send(with_(authorization.replace("us-east-1", "mars-1"))), 400, "AuthorizationHeaderMalformed",
           "the region 'mars-1' is wrong; expecting 'us-east-1'", {"Region": "us-east-1"})  # fmt: skip
     anonymous = replace(good, headers=(("host", dict(good.headers)["host"]),))
@@ -320,7 +330,13 @@ def test_presigned_urls(there: There) -> None:
     assert there.send(presigned(there.server, 7 * 86_400)).status == 200
     good = presigned(there.server, 60)
     wrong = there.send(replace(good, query=good.query[:-4] + b"0000"))
-    check(wrong, 403, "SignatureDoesNotMatch", "does not match", {"StringToSign": "(?s)AWS4-HMAC-SHA256.*", "CanonicalRequest": "(?s)GET.*"})
+    check(
+        wrong,
+        403,
+        "SignatureDoesNotMatch",
+        "does not match",
+        {"StringToSign": "(?s)AWS4-HMAC-SHA256.*", "CanonicalRequest": "(?s)GET.*"},
+    )
 
 
 HEADS = {
@@ -347,12 +363,15 @@ def test_errors_of_head_have_no_body(there: There, case: str) -> None:
 
 
 def test_errors_of_deletes_are_in_the_list(there: There) -> None:
-    text = f"<Delete><Object><Key>{TOO_LONG}</Key></Object><Object><Key>there</Key><ETag>\"x\"</ETag></Object><Object><Key>gone</Key></Object></Delete>"
+    text = f'<Delete><Object><Key>{TOO_LONG}</Key></Object><Object><Key>there</Key><ETag>"x"</ETag></Object><Object><Key>gone</Key></Object></Delete>'
     answer = there.send(there.sign(document("POST", f"/{B}?delete", text)))
     root = ET.fromstring(answer.body)
     rows = [{child.tag.rpartition("}")[2]: child.text for child in row} for row in root]
     assert answer.status == 200 and rows[0] == {"Key": "gone"}
-    assert {(row["Key"], row["Code"]) for row in rows[1:]} == {(TOO_LONG, "KeyTooLongError"), ("there", "PreconditionFailed")}
+    assert {(row["Key"], row["Code"]) for row in rows[1:]} == {
+        (TOO_LONG, "KeyTooLongError"),
+        ("there", "PreconditionFailed"),
+    }
 
 
 def test_policies_of_other_buckets_are_refused(there: There) -> None:
@@ -361,7 +380,12 @@ def test_policies_of_other_buckets_are_refused(there: There) -> None:
         ({"Action": "sqs:SendMessage"}, "Policy has invalid action|Action does not apply"),
         ({"Principal": {"AWS": "arn:aws:iam::000000000000:user/nobody"}}, "Invalid principal in policy"),
     ):
-        whole = {"Effect": "Allow", "Principal": "*", "Action": "s3:GetObject", "Resource": f"arn:aws:s3:::{B}/*"} | statement
+        whole = {
+            "Effect": "Allow",
+            "Principal": "*",
+            "Action": "s3:GetObject",
+            "Resource": f"arn:aws:s3:::{B}/*",
+        } | statement
         policy = json.dumps({"Version": "2012-10-17", "Statement": [whole]})
         answer = there.send(there.sign(document("PUT", f"/{B}?policy", policy)))
         check(answer, 400, "MalformedPolicy", message, {})
