@@ -15,6 +15,7 @@ from typing import Any
 from urllib.parse import quote
 
 from botocore.model import ListShape, MapShape, Shape, StructureShape
+
 from sluiceway.edges.s3.router import SUBRESOURCES
 
 from .raw import Plain, model, serialized

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import socket
@@ -119,7 +120,5 @@ def _pour(source: socket.socket, sink: socket.socket, until: threading.Thread | 
     except OSError:
         pass
     if until is None:
-        try:
+        with contextlib.suppress(OSError):
             sink.shutdown(socket.SHUT_RDWR)
-        except OSError:
-            pass

@@ -24,6 +24,7 @@ from helpers.commands import ForkedServer
 from helpers.raw import Plain, exchange, signed
 from helpers.s3_model import MARKER, Key, Upload, Version, Writer
 from helpers.server import eventually
+
 from sluiceway.edges.s3.router import ROUTES
 
 ROUNDS = 50  # in about 50 s on two cores

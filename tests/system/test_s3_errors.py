@@ -309,7 +309,7 @@ def test_signatures(there: There) -> None:
     check(there.send(with_(authorization.replace("us-east-1", "mars-1"))), 400, "AuthorizationHeaderMalformed",
           "the region 'mars-1' is wrong; expecting 'us-east-1'", {"Region": "us-east-1"})  # fmt: skip
     anonymous = replace(good, headers=(("host", dict(good.headers)["host"]),))
-    check(there.send(anonymous), 403, "AccessDenied", "Access Denied", {})
+    check(there.send(anonymous), 403, "AccessDenied", "", {})
     late = good.without("x-amz-date", "authorization").header("x-amz-date", "20200101T000000Z")
     check(there.send(late.header("authorization", re.sub(r"/\d{8}/", "/20200101/", authorization))), 403, "RequestTimeTooSkewed",
           "The difference between the request time and the current time is too large",

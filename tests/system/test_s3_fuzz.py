@@ -21,6 +21,7 @@ from helpers.raw import Answer, memory_mb, model, read_answer, understood
 from helpers.s3_nonsense import Nonsense
 from helpers.s3_wire import Ask, sign
 from helpers.server import ServerProcess, eventually
+
 from sluiceway.edges.s3.router import ROUTES
 
 ROUNDS = 60  # requests for each operation of the model: about 3,000 in 10 s
@@ -44,7 +45,7 @@ POLICY = {
 #: Headers that ask for what the compatibility page says is not there.
 _ASKS_MUCH = ("x-amz-server-side-encryption", "x-amz-object-lock", "x-amz-bucket-object-lock", "x-amz-grant", "x-amz-write-offset",
               "x-amz-object-ownership", "x-amz-storage-class", "x-amz-mfa")  # fmt: skip
-_ASKS_MUCH_INSIDE = (b"<EventBridgeConfiguration",)
+_ASKS_MUCH_INSIDE = (b"<EventBridgeConfiguration", b"<MfaDelete>Enabled")
 
 
 @pytest.fixture(scope="module")
@@ -75,6 +76,7 @@ class Kept:
         parts = [{"PartNumber": n, "ETag": etag} for n, etag in enumerate(etags, 1)]
         s3.complete_multipart_upload(**about, MultipartUpload={"Parts": parts})
         self.bodies["kept/parts"] = first + last
+        s3.put_bucket_versioning(Bucket="fuzzed", VersioningConfiguration={"Status": "Enabled"})
         self.before = self.state()
         iam = server.client("iam")
         iam.create_user(UserName="fuzzer")
@@ -84,7 +86,8 @@ class Kept:
 
     def state(self) -> dict[str, Any]:
         """All that can be read of what is kept."""
-        found: dict[str, Any] = {}
+        versions = self.s3.list_object_versions(Bucket="fuzzed", Prefix="kept/")
+        found: dict[str, Any] = {"versions": versions["Versions"], "markers": versions.get("DeleteMarkers")}
         for key in self.bodies:
             about = self.s3.head_object(Bucket="fuzzed", Key=key)
             about.pop("ResponseMetadata")
@@ -100,14 +103,14 @@ class Kept:
         """What is there, made anew: nonsense deletes it again and again."""
         s3 = self.s3
         s3.delete_bucket_policy(Bucket="wild")
-        for size, key in ((200, "victim"), (70_000, "große ☃")):
-            s3.put_object(Bucket="wild", Key=key, Body=b"v" * size, Tagging="a=b")
+        for size, key in ((70_000, "große ☃"), (200, "victim")):
+            put = s3.put_object(Bucket="wild", Key=key, Body=b"v" * size, Tagging="a=b")
         upload = s3.create_multipart_upload(Bucket="wild", Key="victim")["UploadId"]
         etag = s3.upload_part(Bucket="wild", Key="victim", UploadId=upload, PartNumber=1, Body=b"x")["ETag"]
         return {
             "Bucket": ["wild"] * 5 + ["fuzzed"] * 2 + ["missing-bucket"],
             "Key": ["victim"] * 5 + ["große ☃", "kept/inline", "kept/large", "kept/parts", "missing", "a//b", "../x", "\x01"],
-            "UploadId": [upload, upload, upload, "missing"], "VersionId": ["null", "null", "missing", ""], "ETag": [etag],
+            "UploadId": [upload, upload, upload, "missing"], "VersionId": [put.get("VersionId", "null"), "null", "missing", ""], "ETag": [etag],
             "IfMatch": [etag, "*"], "CopySource": ["fuzzed/kept/inline", "fuzzed/kept/large", "fuzzed/kept/parts", "wild/victim", "missing/x"],
             "PartNumber": [1, 1, 2, 10_000, 0], "Policy": ['{"Statement": 5}', '{"Statement": [{"Effect": "Deny"}]}', "[" * 5000],
             "Range": ["bytes=0-9", "bytes=-5", "bytes=100000-200000"], "Tagging": ["a=b", {"TagSet": [{"Key": "a", "Value": "b"}]}],
@@ -228,7 +231,9 @@ def test_afterwards_everything_still_works(server: ServerProcess, kept: Kept) ->
         s3.list_parts(**upload)
         s3.abort_multipart_upload(**upload)
     s3.put_object(Bucket="wild", Key="after", Body=b"x" * 100_000)
-    s3.delete_object(Bucket="wild", Key="after")
+    for page in s3.get_paginator("list_object_versions").paginate(Bucket="wild"):
+        for row in page.get("Versions", []) + page.get("DeleteMarkers", []):
+            s3.delete_object(Bucket="wild", Key=row["Key"], VersionId=row["VersionId"])
     s3.delete_bucket(Bucket="wild")
     eventually(lambda: _blobs_are_right(server), 10)
     assert memory_mb(server) < 300

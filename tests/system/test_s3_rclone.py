@@ -105,7 +105,7 @@ def test_listings(rclone: Tool, server: ServerProcess, bucket: str) -> None:
     v1 = Tool(rclone.program, rclone.home, rclone.words, rclone.environment | {"RCLONE_CONFIG_S3_LIST_VERSION": "1"})
     assert len(v1.run("lsf", "-R", "--files-only", f"s3:{bucket}").splitlines()) == 1101
     assert bucket in rclone.run("lsd", "s3:")
-    [top] = [row for row in json.loads(rclone.run("lsjson", "--hash", f"s3:{bucket}", "--files-only"))]
+    [top] = json.loads(rclone.run("lsjson", "--hash", f"s3:{bucket}", "--files-only"))
     assert top["Path"] == "top ☃" and top["Size"] == 3 and top["MimeType"] == "text/x-top"
     assert top["Hashes"]["md5"] == "b28354b543375bfa94dabaeda722927f"
     assert "Total objects: 1.101k (1101)" in rclone.run("size", f"s3:{bucket}")
