@@ -18,6 +18,7 @@ from botocore.model import ListShape, MapShape, Shape, StructureShape
 
 from sluiceway.edges.s3.router import SUBRESOURCES
 
+from . import forms
 from .raw import Plain, model, serialized
 from .s3_wire import UNSIGNED, Ask
 
@@ -110,6 +111,15 @@ DOCUMENTS = [
 ]  # fmt: skip
 
 
+_FIELDS = ["acl", "tagging", "success_action_status", "success_action_redirect", "redirect", "bucket", "Policy", "submit", "x-ignore-a",
+           "Content-Type", "AWSAccessKeyId", "signature", "x-amz-signature", "x-amz-credential", "x-amz-date"]  # fmt: skip
+_CONDITIONS: list[Any] = [
+    {"bucket": "wild"}, ["starts-with", "$key", ""], ["starts-with", "$key", "form/"], ["eq", "$key", "x"], ["content-length-range", 0, 10**7],
+    ["content-length-range", -1, "x"], ["content-length-range", 5, 1], ["eq", "$x"], [], {}, 5, None, "x", [[]], {"a": {}}, ["starts-with", 5, {}],
+    ["starts-with", "$", ""], ["contains", "$key", "x"], {"acl": 5}, ["starts-with", "$content-type", "image/"],
+]  # fmt: skip
+_POLICIES: list[Any] = [b"", b"x", b"[" * 5000, b"{}", b"null", b'{"expiration": 5, "conditions": 5}', b'{"expiration": "x", "conditions": []}',
+                        b'{"expiration": "9999-12-31T23:59:59.999Z"}', b'{"expiration": "2030-01-01T00:00:00Z", "conditions": {}}', b"\xff"]  # fmt: skip
 #: Members that are refused whatever else there is.
 _RARE = ("SSE", "CopySourceSSE", "ObjectLock", "Grant", "EventBridge")
 
@@ -193,6 +203,31 @@ class Nonsense:
         if kind == "timestamp":
             return chance.choice([0, 1, 1_700_000_000, 4_000_000_000])
         return chance.choice([b"", b"x", b"\x00\xff" * 40, b"{}"])
+
+    def form(self, host: str, key: tuple[str, str]) -> Ask:
+        """A browser's form, spoilt."""
+        chance = self.chance
+        fields = {"key": chance.choice(["form/${filename}", "form/x", "${filename}"] * 3 + ["", self.text()])}
+        for name in chance.sample([*HEADERS, *_FIELDS], chance.choice((0, 0, 1, 2, 4))):
+            fields[name] = chance.choice(HEADERS.get(name) or [self.text(), "201", "https://x/?a=b"])
+        conditions = None if chance.random() < 0.6 else chance.sample(_CONDITIONS, chance.choice((0, 1, 3)))
+        if chance.random() < 0.9:
+            document = None if chance.random() < 0.9 else chance.choice(_POLICIES)
+            fields = forms.signed(key, "wild", fields, conditions, document=document)
+        pairs: list[tuple[str, str | bytes]] = [(name, value) for name, value in fields.items()]
+        if chance.random() < 0.3:
+            pairs.insert(chance.randrange(len(pairs) + 1), (self.text(), self.text()))
+        if chance.random() < 0.2:
+            pairs.append(chance.choice(pairs))
+        filename = chance.choice(("a.txt", "", "größe.txt", "../../x", 'a"b', "x" * 2000))
+        body = forms.body(pairs, chance.choice((b"", b"x", self._body(), None)), filename)
+        about = (("host", host), ("content-type", forms.content_type()))
+        ask = Ask("POST", b"/wild", b"", body, about)
+        for _ in range(chance.choice((0, 0, 1, 2))):
+            ask = chance.choice((_cut_body, _flipped_body, _other_body, _length, _odd_header, _twice, _odd_parameter))(
+                self, ask
+            )
+        return ask
 
     def text(self) -> str:
         """Any text."""

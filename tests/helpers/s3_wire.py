@@ -49,10 +49,42 @@ class Ask:
 
 
 def sign(ask: Ask, host: str, key: tuple[str, str]) -> Ask:
-    """``ask`` with a signature over what it is."""
-    now = f"{datetime.datetime.now(datetime.UTC):%Y%m%dT%H%M%SZ}"
+    """``ask`` with a signature over what it is, in its headers."""
+    now = _now()
     payload = hashlib.sha256(ask.body).hexdigest() if ask.payload is None else ask.payload
     ask = ask.header("host", host).header("x-amz-date", now).header("x-amz-content-sha256", payload)
+    names, signature = _signature(ask, key[1], now, payload)
+    about = f"AWS4-HMAC-SHA256 Credential={key[0]}/{_scope(now)}, SignedHeaders={names}, Signature={signature}"
+    return ask.header("authorization", about)
+
+
+def presign(ask: Ask, host: str, key: tuple[str, str], seconds: int = 60) -> Ask:
+    """``ask`` with the signature in its query, over all of its headers but not its body."""
+    now = _now()
+    ask = ask.header("host", host)
+    fields = {
+        "X-Amz-Algorithm": "AWS4-HMAC-SHA256",
+        "X-Amz-Credential": f"{key[0]}/{_scope(now)}",
+        "X-Amz-Date": now,
+        "X-Amz-Expires": str(seconds),
+        "X-Amz-SignedHeaders": ";".join(sorted({name.lower() for name, _ in ask.headers})),
+    }
+    query = "&".join(f"{name}={quote(value, safe='')}" for name, value in fields.items()).encode()
+    ask = replace(ask, query=b"&".join(part for part in (ask.query, query) if part))
+    _, signature = _signature(ask, key[1], now, dict(ask.headers).get("x-amz-content-sha256", UNSIGNED))
+    return replace(ask, query=ask.query + f"&X-Amz-Signature={signature}".encode())
+
+
+def _now() -> str:
+    return f"{datetime.datetime.now(datetime.UTC):%Y%m%dT%H%M%SZ}"
+
+
+def _scope(now: str) -> str:
+    return f"{now[:8]}/us-east-1/s3/aws4_request"
+
+
+def _signature(ask: Ask, secret: str, now: str, payload: str) -> tuple[str, str]:
+    """The names of the headers that it covers, and the signature."""
     values: dict[str, str] = {}
     for name, value in ask.headers:
         tidy = " ".join(value.split()) if "  " in value or value.strip() != value else value
@@ -60,14 +92,11 @@ def sign(ask: Ask, host: str, key: tuple[str, str]) -> Ask:
     names = ";".join(sorted(values))
     lines = [ask.method, _path(ask.path), _query(ask.query)]
     lines += [f"{name}:{values[name]}" for name in sorted(values)] + ["", names, payload]
-    scope = f"{now[:8]}/us-east-1/s3/aws4_request"
     digest = hashlib.sha256("\n".join(lines).encode("latin-1", "replace")).hexdigest()
-    secret = b"AWS4" + key[1].encode()
-    for part in scope.split("/"):
-        secret = hmac.digest(secret, part.encode(), "sha256")
-    signature = hmac.digest(secret, f"AWS4-HMAC-SHA256\n{now}\n{scope}\n{digest}".encode(), "sha256").hex()
-    about = f"AWS4-HMAC-SHA256 Credential={key[0]}/{scope}, SignedHeaders={names}, Signature={signature}"
-    return ask.header("authorization", about)
+    key = b"AWS4" + secret.encode()
+    for part in _scope(now).split("/"):
+        key = hmac.digest(key, part.encode(), "sha256")
+    return names, hmac.digest(key, f"AWS4-HMAC-SHA256\n{now}\n{_scope(now)}\n{digest}".encode(), "sha256").hex()
 
 
 def _path(raw: bytes) -> str:

@@ -19,7 +19,7 @@ import pytest
 from helpers.blobs import check_blobs
 from helpers.raw import Answer, memory_mb, model, read_answer, understood
 from helpers.s3_nonsense import Nonsense
-from helpers.s3_wire import Ask, sign
+from helpers.s3_wire import Ask, presign, sign
 from helpers.server import ServerProcess, eventually
 
 from sluiceway.edges.s3.router import ROUTES
@@ -179,7 +179,8 @@ def rounds_for(
             nonsense.known = kept.known()
         made, same = nonsense.request(operation, spoil=number > rounds // 4)
         try:
-            answer = ask(server, sign(made, host, kept.key))
+            signer = presign if number % 7 == 6 else sign
+            answer = ask(server, signer(made, host, kept.key))
             answer = understood("s3", operation, answer) if answer is not None and made.method != "HEAD" else answer
             found = wrong(operation, made, same, answer)
         except TimeoutError:
@@ -211,6 +212,26 @@ def test_nonsense_is_the_clients_error_and_harms_nothing(
     assert not failures, f"seed {seed}, {len(failures)} wrong answers\n" + "\n".join(failures[:12])
     logged = [n for n, line in enumerate(server.lines) if "Traceback" in line or " ERROR " in line]
     assert not logged, f"seed {seed}\n" + "\n".join("\n".join(list(server.lines)[n : n + 30]) for n in logged[:3])
+
+
+def test_nonsense_in_forms(server: ServerProcess, kept: Kept, request: pytest.FixtureRequest) -> None:
+    seed = request.config.getoption("--seed")
+    seed = 20_240_601 if seed is None else seed
+    nonsense = Nonsense(random.Random(f"{seed} forms"), kept.known())
+    statuses, failures, codes = Counter[int](), [], Counter[str]()
+    for number in range((request.config.getoption("--rounds") or ROUNDS) * 10):
+        if number % RENEWED == 0:
+            kept.known()
+        made = nonsense.form(f"127.0.0.1:{server.port}", kept.key)
+        answer = ask(server, made)
+        answer = understood("s3", "PutObject", answer) if answer else None
+        statuses[answer.status if answer else 0] += 1
+        codes[answer.code if answer else ""] += 1
+        if found := wrong("PutObject", made, False, answer):
+            failures.append(f"#{number}: {found}\n  {made.wire()[:1500]!r}")
+    print(dict(statuses), dict(codes))
+    assert statuses[204] > 20 and statuses[400] > 20, statuses
+    assert not failures, f"seed {seed}, {len(failures)} wrong answers\n" + "\n".join(failures[:12])
 
 
 def test_afterwards_everything_still_works(server: ServerProcess, kept: Kept) -> None:
