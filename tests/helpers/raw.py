@@ -168,7 +168,7 @@ def understood(service: str, operation: str, answer: Answer) -> Answer:
     shape = found.operation_model(operation).output_shape
     parsed = parser.parse({"status_code": answer.status, "headers": answer.headers, "body": answer.body}, shape)
     error = parsed.get("Error", {})
-    return replace(answer, code=error.get("Code", ""), message=error.get("Message", ""))
+    return replace(answer, code=error.get("Code") or "", message=error.get("Message") or "")
 
 
 def sha256(body: bytes) -> str:

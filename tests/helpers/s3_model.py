@@ -26,6 +26,7 @@ class Version:
     id: str | None = None
     etag: str | None = None
     tags: str = ""
+    public: bool = False  # by its list
 
     def could_be(self, other: Version) -> bool:
         """Whether what was seen is this."""
@@ -70,7 +71,7 @@ class Key:
             after = (replace(first, id=id_, etag=etag), *after[1:])
         self._take(after)
 
-    def settle(self, seen: tuple[Version, ...], tags: Callable[[Key], str]) -> str:
+    def settle(self, seen: tuple[Version, ...], look: Callable[[Key], tuple[str, bool]]) -> str:
         """After a crash: what is wrong with what is seen of it, or ""."""
         for state in (self.versions, self.pending):
             if state is None or len(state) != len(seen):
@@ -78,7 +79,8 @@ class Key:
             if not all(one.could_be(other) for one, other in zip(state, seen, strict=True)):
                 continue
             found = tuple(replace(one, id=other.id, etag=other.etag) for one, other in zip(state, seen, strict=True))
-            if self.touched and found and found[0].body != MARKER and tags(self) != found[0].tags:
+            is_there = found and found[0].body != MARKER
+            if self.touched and is_there and look(self) != (found[0].tags, found[0].public):
                 continue
             if state is self.pending:
                 self._take(found)
@@ -117,7 +119,15 @@ class Writer:
     def run(self, dead: threading.Event) -> None:
         """Until the server is dead; raises what its client raises then."""
         ways = [self._put] * 6 + [self._parts] * 2 + [self._copy] * 2 + [self._delete] * 2
-        ways += [self._delete_many, self._delete_version, self._delete_version, self._tag, self._leave, self._end]
+        ways += [
+            self._delete_many,
+            self._delete_version,
+            self._delete_version,
+            self._tag,
+            self._list,
+            self._leave,
+            self._end,
+        ]
         while not dead.is_set():
             self.chance.choice(ways)(self.chance.choice(self.keys))
             self.changes += 1
@@ -205,6 +215,15 @@ class Writer:
         value = str(self.chance.randrange(10**6))
         key.begin((replace(key.current, tags=f"t={value}"), *key.versions[1:]), None)
         self.s3.put_object_tagging(**key.where, Tagging={"TagSet": [{"Key": "t", "Value": value}]})
+        key.acknowledged({})
+
+    def _list(self, key: Key) -> None:
+        """Change its access control list."""
+        if key.current is None:
+            return self._put(key)
+        public = not key.current.public
+        key.begin((replace(key.current, public=public), *key.versions[1:]), None)
+        self.s3.put_object_acl(**key.where, ACL="public-read" if public else "private")
         key.acknowledged({})
 
     def _leave(self, key: Key) -> None:

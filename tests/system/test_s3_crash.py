@@ -40,6 +40,7 @@ ALLOWED = {
     "Action": "sqs:SendMessage",
     "Resource": "*",
 }
+LISTS = {"ObjectOwnership": "BucketOwnerPreferred"}
 EXPIRED = {
     "ID": "at once",
     "Status": "Enabled",
@@ -70,6 +71,8 @@ class Crashes:
             self.s3.create_bucket(Bucket=bucket)
         self.s3.put_bucket_versioning(Bucket="versioned", VersioningConfiguration={"Status": "Enabled"})
         for bucket in ("plain", "versioned"):
+            self.s3.delete_public_access_block(Bucket=bucket)
+            self.s3.put_bucket_ownership_controls(Bucket=bucket, OwnershipControls={"Rules": [LISTS]})
             self.s3.put_bucket_notification_configuration(
                 Bucket=bucket, NotificationConfiguration={"QueueConfigurations": [rule]}
             )
@@ -107,7 +110,7 @@ class Crashes:
         """All that is known is so; what is in doubt is one thing or the other, and is known then."""
         seen = self.seen()
         keys = [key for writer in self.writers for key in writer.keys]
-        wrong = [why for key in keys if (why := key.settle(seen.pop((key.bucket, key.name), ()), self.tags))]
+        wrong = [why for key in keys if (why := key.settle(seen.pop((key.bucket, key.name), ()), self.look))]
         assert not wrong and not seen, "\n".join(wrong) + f"\nnobody's: {seen}"
         with ThreadPoolExecutor(4) as pool:
             list(pool.map(self._check_bytes, [key for key in keys if key.touched]))
@@ -149,9 +152,12 @@ class Crashes:
             assert told == [version.id for version in ordered if (version.body == MARKER) == kind], (where, entries)
         return tuple(ordered)
 
-    def tags(self, key: Key) -> str:
-        found = self.s3.get_object_tagging(**key.where)["TagSet"]
-        return "&".join(f"{tag['Key']}={tag['Value']}" for tag in found)
+    def look(self, key: Key) -> tuple[str, bool]:
+        """Its tags, and whether its list opens it to everybody."""
+        tags = self.s3.get_object_tagging(**key.where)["TagSet"]
+        grants = self.s3.get_object_acl(**key.where)["Grants"]
+        shown = "&".join(f"{tag['Key']}={tag['Value']}" for tag in tags)
+        return shown, any(grant["Grantee"].get("URI", "").endswith("AllUsers") for grant in grants)
 
     def _check_bytes(self, key: Key) -> None:
         key.touched = False
