@@ -27,6 +27,18 @@ def s3(server: ServerProcess) -> Any:
     return server.client("s3", max_pool_connections=16)
 
 
+def resource(server: ServerProcess) -> Any:
+    key = server.key
+    return boto3.resource(
+        "s3",
+        endpoint_url=server.url,
+        region_name="us-east-1",
+        aws_access_key_id=key[0],
+        aws_secret_access_key=key[1],
+        config=Config(s3={"addressing_style": "path"}),
+    )
+
+
 @pytest.fixture
 def bucket(s3: Any, request: pytest.FixtureRequest) -> Iterator[str]:
     name = request.node.name.split("[")[0].replace("_", "-")[:50].lower()
@@ -110,14 +122,29 @@ def test_pages_waiters_and_resources(server: ServerProcess, s3: Any, bucket: str
     s3.get_waiter("bucket_not_exists").wait(Bucket="no-such-bucket-here")
     with pytest.raises(WaiterError):
         s3.get_waiter("object_exists").wait(Bucket=bucket, Key="missing", WaiterConfig={"Delay": 1, "MaxAttempts": 1})
-    key = server.key
-    resource = boto3.resource("s3", endpoint_url=server.url, region_name="us-east-1", aws_access_key_id=key[0], aws_secret_access_key=key[1],
-                              config=Config(s3={"addressing_style": "path"}))  # fmt: skip
-    found = resource.Bucket(bucket)
+    found = resource(server).Bucket(bucket)
     assert len(list(found.objects.filter(Prefix="page/"))) == 13
     assert found.Object("page/00").content_length == 1
     found.objects.filter(Prefix="page/").delete()
     assert not list(found.objects.all())
+
+
+def test_versions_of_a_resource(server: ServerProcess, s3: Any, bucket: str) -> None:
+    found = resource(server).Bucket(bucket)
+    found.Versioning().enable()
+    assert found.Versioning().status == "Enabled"
+    for body in (b"one", b"two"):
+        s3.upload_fileobj(io.BytesIO(body), bucket, "größe/a", Config=IN_PARTS)
+    found.Object("größe/a").delete()
+    found.Object("b").put(Body=b"x")
+    versions = list(found.object_versions.filter(Prefix="größe/"))
+    assert len(versions) == 3
+    bodies = [version.get()["Body"].read() for version in versions if version.size is not None]
+    assert bodies == [b"two", b"one"]
+    pages = s3.get_paginator("list_object_versions").paginate(Bucket=bucket, PaginationConfig={"PageSize": 1})
+    assert sum(len(page.get("Versions", [])) + len(page.get("DeleteMarkers", [])) for page in pages) == 4
+    found.object_versions.delete()
+    assert not list(found.object_versions.all())
 
 
 def test_copies_of_large_and_small(s3: Any, bucket: str) -> None:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -161,6 +163,30 @@ def test_buckets_links_and_leftovers(rclone: Tool, server: ServerProcess, tmp_pa
     assert rclone.ask("rmdir", "s3:made-by-rclone").code != 0
     rclone.run("purge", "s3:made-by-rclone")
     assert "made-by-rclone" not in rclone.run("lsd", "s3:")
+
+
+def test_versions(rclone: Tool, server: ServerProcess, bucket: str) -> None:
+    s3 = server.client("s3")
+    assert "Unversioned" in rclone.run("backend", "versioning", f"s3:{bucket}")
+    assert "Enabled" in rclone.run("backend", "versioning", f"s3:{bucket}", "Enabled")
+    rclone.run("rcat", f"s3:{bucket}/größe.txt", stdin=b"first")
+    rclone.run("rcat", f"s3:{bucket}/größe.txt", stdin=b"second")
+    time.sleep(1.1)  # rclone names versions by the second
+    between = datetime.now(UTC)
+    rclone.run("deletefile", f"s3:{bucket}/größe.txt")
+    assert rclone.run("lsf", f"s3:{bucket}") == ""
+    old = rclone.run("lsf", "--s3-versions", f"s3:{bucket}").splitlines()
+    assert len(old) == 2 and all(name.startswith("größe-v") and name.endswith(".txt") for name in old), old
+    bodies = {rclone.run("cat", "--s3-versions", f"s3:{bucket}/{name}") for name in old}
+    assert bodies == {"first", "second"}
+    at = f"{between:%Y-%m-%dT%H:%M:%S.%fZ}"
+    assert rclone.run("lsf", "--s3-version-at", at, f"s3:{bucket}") == "größe.txt\n"
+    assert rclone.run("cat", "--s3-version-at", at, f"s3:{bucket}/größe.txt") == "second"
+    rclone.run("backend", "cleanup-hidden", f"s3:{bucket}")
+    left = s3.list_object_versions(Bucket=bucket)
+    assert not left.get("Versions")
+    for row in left.get("DeleteMarkers", []):
+        s3.delete_object(Bucket=bucket, Key=row["Key"], VersionId=row["VersionId"])
 
 
 def test_virtual_hosted(server: ServerProcess, bucket: str, tmp_path: Path) -> None:
