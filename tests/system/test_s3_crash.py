@@ -25,15 +25,10 @@ from helpers.raw import Plain, exchange, signed
 from helpers.s3_model import MARKER, Key, Upload, Version, Writer
 from helpers.server import eventually
 
-from sluiceway.edges.s3.router import ROUTES
-
 ROUNDS = 50  # in about 50 s on two cores
 WRITERS = 6
-LIFECYCLE = "PutBucketLifecycleConfiguration" in {route.name for route in ROUTES.values()}
-#: Parts may be small, so that there are many; and lifecycle rules look for work all the time.
+#: Parts may be small, so that there are many.
 SETTINGS = {"SLUICEWAY_OBJECTS__PART_BYTES_MIN": "1"}
-if LIFECYCLE:
-    SETTINGS["SLUICEWAY_OBJECTS__LIFECYCLE_S"] = "0.1"
 ALLOWED = {
     "Effect": "Allow",
     "Principal": {"Service": "s3.amazonaws.com"},
@@ -42,7 +37,6 @@ ALLOWED = {
 }
 LISTS = {"ObjectOwnership": "BucketOwnerPreferred"}
 EXPIRED = {
-    "ID": "at once",
     "Status": "Enabled",
     "Filter": {"Prefix": ""},
     "Expiration": {"Date": "2020-01-01T00:00:00Z"},
@@ -76,15 +70,12 @@ class Crashes:
             self.s3.put_bucket_notification_configuration(
                 Bucket=bucket, NotificationConfiguration={"QueueConfigurations": [rule]}
             )
-        if LIFECYCLE:
-            self.s3.put_bucket_lifecycle_configuration(Bucket="expiring", LifecycleConfiguration={"Rules": [EXPIRED]})
 
     def round(self) -> None:
         """Let them write, kill, start, look."""
         dead = threading.Event()
         works = [lambda writer=writer: writer.run(dead) for writer in self.writers]
-        if LIFECYCLE:
-            works.append(lambda: self._feed_lifecycle(dead))
+        works.append(lambda: self._feed_lifecycle(dead))
         failed: list[BaseException] = []
         threads = [threading.Thread(target=_until_the_end, args=(work, dead, failed)) for work in works]
         for thread in threads:
@@ -104,7 +95,13 @@ class Crashes:
             key, body = f"{len(self.put_to_expire):06d}", os.urandom(self.chance.choice((10, 70_000)))
             self.s3.put_object(Bucket="expiring", Key=key, Body=body)
             self.put_to_expire[key] = hashlib.md5(body).hexdigest()
-            time.sleep(0.01)
+            if len(self.put_to_expire) % 8 == 0:
+                self._expire()
+
+    def _expire(self) -> None:
+        """Rules are carried out at once when they change."""
+        rules = {"Rules": [EXPIRED | {"ID": str(len(self.put_to_expire))}]}
+        self.s3.put_bucket_lifecycle_configuration(Bucket="expiring", LifecycleConfiguration=rules)
 
     def check(self) -> None:
         """All that is known is so; what is in doubt is one thing or the other, and is known then."""
@@ -250,6 +247,7 @@ class Crashes:
 
     def check_expired(self) -> None:
         """What a lifecycle rule takes goes once, with its event, and in the end all of it."""
+        self._expire()
         eventually(lambda: not self.s3.list_objects_v2(Bucket="expiring").get("Contents"), 20)
         told: dict[str, list[str]] = {}
         for record in self.history("expiring"):
@@ -279,8 +277,7 @@ class Crashes:
     def end(self) -> None:
         """After all of it, everything."""
         self.check_events()
-        if LIFECYCLE:
-            self.check_expired()
+        self.check_expired()
         self.empty()
         assert self.server.stop() == 0
 

@@ -107,7 +107,7 @@ CASES: dict[str, tuple[Make | Ask, int, str, str, dict[str, str]]] = {
     "a method that buckets lack": (ask("PATCH", f"/{B}"), 405, "MethodNotAllowed", "not allowed against", {"ResourceType": "BUCKET"}),
     "a POST to an object": (ask("POST", f"/{B}/there"), 405, "MethodNotAllowed", "not allowed against", {"Method": "POST"}),
     "a PUT to the service": (ask("PUT", "/"), 405, "MethodNotAllowed", "not allowed against", {"ResourceType": "SERVICE"}),
-    "an operation that is not here": (ask("GET", f"/{B}?website"), 501, "NotImplemented", "implies functionality that is not implemented", {}),
+    "an operation that is not here": (ask("PUT", f"/{B}?website"), 501, "NotImplemented", "implies functionality that is not implemented", {}),
     # what is not there
     "no such bucket": (ask("GET", "/no-such-bucket-here"), 404, "NoSuchBucket", "The specified bucket does not exist",
         {"BucketName": "no-such-bucket-here"}),
