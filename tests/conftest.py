@@ -13,6 +13,12 @@ sys.path.insert(0, str(Path(__file__).parent))
 from helpers.server import ServerProcess
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """For the tests that draw lots: the fuzz of S3, and the crashes."""
+    parser.addoption("--seed", type=int, default=None, help="seed of the random tests, as a failure tells it")
+    parser.addoption("--rounds", type=int, default=None, help="rounds of the random tests, instead of their own number")
+
+
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
     """A running server with an empty data folder, shared by the module's tests."""

@@ -257,6 +257,7 @@ class SignatureVerifier:
                 "Request has expired",
                 Expires=_iso(signed_s + claim.expires_s),
                 ServerTime=_iso(now_s),
+                **{"X-Amz-Expires": str(claim.expires_s)},
             )
 
     def _signing_key(self, secret: str, terms: _Terms) -> _SigningKey:

@@ -91,7 +91,8 @@ def serialized(service: str, operation: str, params: dict[str, Any], prefix: str
         body = request.body
         made["headers"].setdefault("Content-Type", "application/x-www-form-urlencoded; charset=utf-8")
     pairs = urllib.parse.urlencode(query, doseq=True, quote_via=urllib.parse.quote)
-    path = prefix + made["url_path"] + (f"?{pairs}" if pairs else "")
+    glue = "&" if "?" in made["url_path"] else "?"
+    path = prefix + made["url_path"] + (f"{glue}{pairs}" if pairs else "")
     body = body.encode() if isinstance(body, str) else bytes(body or b"")
     return Plain(made["method"], path, body, {name.lower(): value for name, value in made["headers"].items()})
 
@@ -167,7 +168,7 @@ def understood(service: str, operation: str, answer: Answer) -> Answer:
     shape = found.operation_model(operation).output_shape
     parsed = parser.parse({"status_code": answer.status, "headers": answer.headers, "body": answer.body}, shape)
     error = parsed.get("Error", {})
-    return replace(answer, code=error.get("Code", ""), message=error.get("Message", ""))
+    return replace(answer, code=error.get("Code") or "", message=error.get("Message") or "")
 
 
 def sha256(body: bytes) -> str:

@@ -8,8 +8,6 @@ import io
 import json
 import os
 import random
-import subprocess
-import sys
 import threading
 import time
 import urllib.parse
@@ -674,39 +672,6 @@ def eventually_still(server: ServerProcess) -> set[str]:
 
     eventually(still, every=0.2)
     return found[-1]
-
-
-# -- the command line
-
-
-def test_the_aws_command_line(server: ServerProcess, s3: Any, tmp_path: Path) -> None:
-    aws = Path(sys.executable).with_name("aws")
-
-    def run(*words: str) -> str:
-        environment = {"PATH": os.environ["PATH"], "HOME": str(tmp_path), **server.environment()}
-        done = subprocess.run([str(aws), "s3", *words], env=environment, capture_output=True, text=True, timeout=60)
-        assert done.returncode == 0, done.stdout + done.stderr
-        return done.stdout
-
-    (tmp_path / ".aws").mkdir()
-    (tmp_path / ".aws" / "config").write_text("[default]\ns3 =\n  signature_version = s3v4\n")
-    run("mb", "s3://by-hand")
-    folder = tmp_path / "site"
-    (folder / "deep").mkdir(parents=True)
-    (folder / "index.html").write_text("<h1>Grüße</h1>")
-    (folder / "deep" / "größe ☃.bin").write_bytes(os.urandom(9 * MIB))
-    run("sync", str(folder), "s3://by-hand/site", "--quiet")
-    assert s3.head_object(Bucket="by-hand", Key="site/index.html")["ContentType"] == "text/html"
-    assert "größe ☃.bin" in run("ls", "--recursive", "s3://by-hand") and "PRE site/" in run("ls", "s3://by-hand")
-    run("sync", "s3://by-hand/site", str(tmp_path / "back"), "--quiet")
-    for path in folder.rglob("*.*"):
-        assert (tmp_path / "back" / path.relative_to(folder)).read_bytes() == path.read_bytes()
-    run("cp", "s3://by-hand/site/index.html", "s3://by-hand/copy.html", "--quiet")
-    url = urllib.parse.urlsplit(run("presign", "s3://by-hand/copy.html").strip())
-    assert plain(server, "GET", f"{url.path}?{url.query}")[2] == "<h1>Grüße</h1>".encode()
-    run("rm", "--recursive", "s3://by-hand", "--quiet")
-    run("rb", "s3://by-hand")
-    assert "by-hand" not in run("ls")
 
 
 # -- at once, and much

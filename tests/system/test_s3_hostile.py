@@ -710,6 +710,7 @@ LONG = "9" * 5000
         ("PUT", "/odd?uploadId=x&partNumber=1", {}, "NoSuchUpload"),
         ("PUT", "/odd?partNumber=1", {}, "InvalidArgument"),
         ("PUT", "/odd", {"x-amz-copy-source": "nothing"}, "InvalidArgument"),
+        ("PUT", "/odd?tagging", {"x-amz-copy-source": f"{BUCKET}/there"}, "MalformedXML"),
         ("PUT", "/odd", {"x-amz-copy-source": "/%ff%fe/%00"}, "NoSuchBucket"),
         ("PUT", "/odd", {"x-amz-checksum-crc32": "AAAAAA==", "x-amz-checksum-sha1": "x"}, "InvalidRequest"),
         ("PUT", "/odd", {"x-amz-checksum-md4": "AAAA"}, "InvalidRequest"),

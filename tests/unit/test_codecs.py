@@ -274,6 +274,7 @@ HOSTILE_XML = [
     b"",
     b"\x00",
     b"<a>&#0;</a>",
+    b'<?xml version="1.0" encoding="klingon"?><a/>',
 ]
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 from sluiceway.core.clock import new_token
+from sluiceway.edges.aws.codecs.xmls import malformed
 from sluiceway.edges.http import Response
 from sluiceway.edges.s3.acl import list_of, ownership_of
 from sluiceway.edges.s3.body import document
@@ -200,7 +201,7 @@ async def _payload(call: Call, member: str) -> dict[str, Any]:
     """The document that the body must be: none at all would wipe out what is configured."""
     found: dict[str, Any] | None = call.params(await document(call)).get(member)
     if found is None:
-        raise Invalid("malformed", "The XML you provided was not well-formed or did not validate")
+        raise malformed()
     return found
 
 

@@ -103,12 +103,13 @@ def content_md5(headers: Headers) -> bytes | None:
     """The digest of Content-MD5. Raises ``Invalid("digest_form")``."""
     if "content-md5" not in headers:
         return None
+    given = headers.get("content-md5")
     try:
-        digest = base64.b64decode(headers.get("content-md5"), validate=True)
+        digest = base64.b64decode(given, validate=True)
     except ValueError:
         digest = b""
     if len(digest) != 16:
-        raise Invalid("digest_form", "The Content-MD5 you specified was invalid.")
+        raise Invalid("digest_form", "The Content-MD5 you specified was invalid.", **{"Content-MD5": given[:100]})
     return digest
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from sluiceway.edges.aws.codecs.xmls import malformed
 from sluiceway.edges.http import Response
 from sluiceway.edges.s3.body import document
 from sluiceway.edges.s3.call import Call
@@ -12,7 +13,7 @@ from sluiceway.edges.s3.deciding import look_ahead_many
 from sluiceway.edges.s3.error import code_of
 from sluiceway.edges.s3.headers import conditions_from
 from sluiceway.edges.s3.versions import version_headers, version_of
-from sluiceway.errors import AccessDenied, Invalid
+from sluiceway.errors import AccessDenied
 from sluiceway.services.objects.removals import Removed, Wanted
 from sluiceway.services.objects.values import NO_CONDITIONS, StoredObject
 from sluiceway.services.objects.versions import is_version
@@ -42,7 +43,7 @@ async def delete_objects(call: Call) -> Response:
     wanted = call.params(body).get("Delete") or {}
     items = wanted.get("Objects") or []
     if not 0 < len(items) <= call.tools.limits.page_max:
-        raise Invalid("malformed", "The XML you provided was not well-formed or did not validate")
+        raise malformed()
     errors: list[dict[str, Any]] = []
     allowed: list[Wanted] = []
     rows = await look_ahead_many(call, [item.get("Key") or "" for item in items])
@@ -77,7 +78,7 @@ def _deleted(one: Wanted, removed: Removed) -> dict[str, Any]:
 
 def _refusal(call: Call, item: dict[str, Any], rows: Mapping[str, StoredObject]) -> dict[str, str] | None:
     if not item.get("Key"):
-        raise Invalid("malformed", "The XML you provided was not well-formed or did not validate")
+        raise malformed()
     if len(item["Key"].encode()) > call.tools.limits.key_bytes_max:
         return {"Code": "KeyTooLongError", "Message": "Your key is too long"}
     version, resource = item.get("VersionId"), f"arn:aws:s3:::{call.bucket}/{item['Key']}"

@@ -136,7 +136,12 @@ def _part_span(text: str, stored: StoredObject) -> Span:
         raise Invalid("argument", "Part number must be an integer between 1 and 10000, inclusive")
     sizes = stored.part_sizes or (stored.size,)
     if number > len(sizes):
-        raise Invalid("part_range", "The requested partnumber is not satisfiable")
+        raise Invalid(
+            "part_range",
+            "The requested partnumber is not satisfiable",
+            PartNumberRequested=number,
+            ActualPartCount=len(sizes),
+        )
     return Span(sum(sizes[: number - 1]), sizes[number - 1], True)
 
 

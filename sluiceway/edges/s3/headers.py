@@ -97,7 +97,9 @@ def check_supported(headers: Headers) -> None:
             raise NotImplementedYet("header", "A header you provided implies functionality that is not implemented")
     storage_class = headers.get("x-amz-storage-class")
     if storage_class and storage_class not in _STORAGE_CLASSES:
-        raise Invalid("storage_class", "The storage class you specified is not valid")
+        raise Invalid(
+            "storage_class", "The storage class you specified is not valid", StorageClassRequested=storage_class[:50]
+        )
     refuse_customer_keys(headers)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from sluiceway.edges.aws.codecs.xmls import malformed
 from sluiceway.edges.http import Response
 from sluiceway.edges.s3 import body
 from sluiceway.edges.s3.acl import list_of
@@ -224,7 +225,7 @@ def _size_header(text: str) -> int | None:
 def _chosen(part: dict[str, Any]) -> Chosen:
     number, etag = part.get("PartNumber"), part.get("ETag")
     if number is None or not etag:
-        raise Invalid("malformed", "The XML you provided was not well-formed or did not validate")
+        raise malformed()
     given = tuple((name, part[f"Checksum{name}"]) for name in ALGORITHMS if part.get(f"Checksum{name}"))
     return Chosen(number, etag, given)
 

@@ -233,7 +233,7 @@ def route(method: str, address: Address, query: Mapping[str, str], headers: Head
     ``NotFound("operation")``."""
     level: Level = "object" if address.key else "bucket" if address.bucket else "service"
     sub = _subresource(query) if query else ""
-    if level == "object" and method == "PUT" and "x-amz-copy-source" in headers:
+    if level == "object" and method == "PUT" and "x-amz-copy-source" in headers and sub in ("", "uploadId"):
         sub = f"{sub} copy".strip()
     if level == "bucket" and not sub and method == "GET" and query.get("list-type") == "2":
         sub = "list-type"

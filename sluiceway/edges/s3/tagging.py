@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from sluiceway.edges.aws.codecs.xmls import malformed
 from sluiceway.edges.http import Response
 from sluiceway.edges.s3.body import document
 from sluiceway.edges.s3.call import Call
 from sluiceway.edges.s3.versions import shown_version, version_of
-from sluiceway.errors import Invalid
 
 
 async def get_tagging(call: Call) -> Response:
@@ -23,7 +23,7 @@ async def put_tagging(call: Call) -> Response:
     """PutObjectTagging."""
     asked = call.params(await document(call)).get("Tagging")
     if asked is None:
-        raise Invalid("malformed", "The XML you provided was not well-formed or did not validate")
+        raise malformed()
     return await _put(call, tag_pairs(asked.get("TagSet")))
 
 

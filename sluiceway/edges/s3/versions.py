@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Final
 
+from sluiceway.edges.aws.codecs.xmls import malformed
 from sluiceway.edges.http import Response
 from sluiceway.edges.s3.body import document
 from sluiceway.edges.s3.call import Call
@@ -63,14 +64,14 @@ async def put_versioning(call: Call) -> Response:
     """PutBucketVersioning."""
     asked = call.params(await document(call)).get("VersioningConfiguration")
     if asked is None:
-        raise Invalid("malformed", "The XML you provided was not well-formed or did not validate")
+        raise malformed()
     if asked.get("MFADelete") == "Enabled":
         raise NotImplementedYet("mfa", "MFA delete is not offered: this server has no multi-factor devices.")
     status = asked.get("Status")
     if status is None:
         raise Invalid("versioning", "The Versioning element must be specified")
     if status not in ("Enabled", "Suspended") or asked.get("MFADelete") not in (None, "Disabled"):
-        raise Invalid("malformed", "The XML you provided was not well-formed or did not validate")
+        raise malformed()
     await call.tools.store.commit(call.tools.objects.buckets.put_versioning, call.bucket, status)
     return Response(200)
 

@@ -33,9 +33,11 @@ def check_source(stored: StoredObject, conditions: Conditions) -> None:
         check_read(stored, conditions)
     except NotModified:
         raise _failed("x-amz-copy-source-If-None-Match") from None
+    except PreconditionFailed as error:
+        raise _failed(f"x-amz-copy-source-{error.detail['Condition']}") from None
 
 
-def check_write(stored: StoredObject | None, conditions: Conditions) -> None:
+def check_write(stored: StoredObject | None, key: str, conditions: Conditions) -> None:
     """Conditional writes. Raises ``PreconditionFailed("condition")`` or ``NotFound("key")``."""
     if conditions is NO_CONDITIONS:
         return
@@ -43,7 +45,7 @@ def check_write(stored: StoredObject | None, conditions: Conditions) -> None:
         raise _failed("If-None-Match")
     if conditions.if_match is not None:
         if stored is None:
-            raise NotFound("key", "The specified key does not exist.")
+            raise NotFound("key", "The specified key does not exist.", Key=key)
         if not _has_tag(conditions.if_match, stored.etag):
             raise _failed("If-Match")
 

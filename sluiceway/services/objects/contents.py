@@ -88,7 +88,7 @@ class Contents:
         """Make ``content``, whose blobs this transaction holds references to, the object under ``key``."""
         owner, grants = applied(bucket, acl, actor)
         old = versions.current_at(tx, bucket.name, key)
-        check_write(old, conditions)
+        check_write(old, key, conditions)
         encryption = self._encrypting.effective(tx, bucket, attributes.encryption)
         if encryption != attributes.encryption:
             attributes = replace(attributes, encryption=encryption)

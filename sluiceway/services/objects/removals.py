@@ -156,7 +156,7 @@ class Removals:
 def _check_current(tx: Tx, bucket: Bucket, key: str, current: StoredObject | None, conditions: Conditions) -> None:
     """Conditions of a deletion speak of the current version, whichever is to go."""
     try:
-        check_write(current, conditions)
+        check_write(current, key, conditions)
     except NotFound:
         missing = versions.no_key(tx, bucket, key)
         if missing.detail["marker"] is None:

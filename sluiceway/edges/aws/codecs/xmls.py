@@ -77,7 +77,7 @@ def parse(body: bytes) -> Node:
     parser.EntityDeclHandler = refuse
     try:
         parser.Parse(body, True)
-    except (expat.ExpatError, ValueError):
+    except (expat.ExpatError, ValueError, LookupError):  # LookupError: an encoding that nobody has heard of
         raise malformed() from None
     return roots[0]
 
