@@ -16,6 +16,7 @@ from collections.abc import AsyncIterator
 from typing import Final, Protocol
 
 from sluiceway.edges.http import ClientGone, Headers, late
+from sluiceway.errors import Invalid
 
 _WINDOW_BYTES: Final = 256 * 1024  # of a body that wait for their reader before the sender is held back
 _CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
@@ -62,6 +63,7 @@ class Exchange:
         "_held",
         "_left",
         "_received",
+        "_short",
         "_size",
         "_waiter",
         "_wire",
@@ -92,6 +94,7 @@ class Exchange:
         self._received: list[bytes] = []
         self._size = 0
         self._held = False
+        self._short = False
         self._waiter: asyncio.Future[None] | None = None
         self._chunked = False
         self._left: int | None = None  # bytes that the announced length still wants
@@ -119,6 +122,12 @@ class Exchange:
         self.ended = True
         self._wake()
 
+    def cut_short(self) -> None:
+        """The client will send no more of a body that is not whole."""
+        self.keep_alive = False
+        self._short = True
+        self._wake()
+
     def lose(self) -> None:
         """The connection is lost."""
         self.gone = True
@@ -144,8 +153,7 @@ class Exchange:
 
     async def more(self, within_s: float) -> None:
         """See ``http.Incoming``."""
-        if self.gone:
-            raise ClientGone
+        self._check()
         if self._expects and not self.begun:
             self._wire.write(_CONTINUE)
         self._expects = False
@@ -157,8 +165,16 @@ class Exchange:
         finally:
             timer.cancel()
             self._waiter = None
+        if not self._received:
+            self._check()
+
+    def _check(self) -> None:
         if self.gone:
             raise ClientGone
+        if self._short:
+            raise Invalid(
+                "incomplete", "You did not provide the number of bytes specified by the Content-Length HTTP header"
+            )
 
     # -- the answer
 
@@ -208,26 +224,26 @@ class Exchange:
 
     def _head(self, status: int, headers: list[tuple[str, str]], size: int | None) -> bytes:
         """Status line and headers. ``size`` is the length to announce where ``headers`` do not."""
-        lines = [_STATUS_LINES.get(status) or f"HTTP/1.1 {status} ", self._wire.date]
-        announced = False
-        for name, value in headers:
-            lines.append(f"{name}: {value}")
-            if len(name) == 14 and name.lower() == "content-length":
-                announced, self._left = True, int(value)
-            elif len(name) == 10 and name.lower() == "connection" and "close" in value.lower():
-                self.keep_alive = False
-        if not announced:
-            if size is not None:
-                lines.append(f"content-length: {size}")
-            elif status not in _EMPTY:
-                self._unmeasured(lines)
+        lines = [f"{name}: {value}" for name, value in headers]
+        lines.insert(0, f"{_STATUS_LINES.get(status) or f'HTTP/1.1 {status} '}\r\n{self._wire.date}")
+        joined = "\r\n".join(lines).lower()
+        if "\r\ncontent-length:" in joined:
+            self._left = int(next((value for name, value in headers if name.lower() == "content-length"), "0"))
+        elif size is not None:
+            lines.append(f"content-length: {size}")
+        elif status not in _EMPTY:
+            self._unmeasured(lines)
+        if "\r\nconnection: close" in joined:
+            self.keep_alive = False
+            lines = [line for line in lines if not line.lower().startswith("connection:")]
         if self._expects:
             # The client now leaves out its body, and the next request's bytes would be taken for it (RFC 9110, 10.1.1).
             self.keep_alive = False
         if not self.keep_alive:
             lines.append("connection: close")
         text = "\r\n".join(lines)
-        if text.count("\r") != len(lines) - 1 or text.count("\n") != len(lines) - 1 or "\0" in text:
+        ends = len(lines) + self._wire.date.count("\n")
+        if text.count("\r") != ends or text.count("\n") != ends or "\0" in text:
             raise ValueError("a header holds a line's end")
         self.begun = True
         return f"{text}\r\n\r\n".encode("latin-1")

@@ -68,6 +68,7 @@ class HttpConnection(asyncio.Protocol):
         self._url = b""
         self._headers: list[tuple[str, str]] = []
         self._head_bytes = 0
+        self._head_bytes_max = self.limits.header_bytes_max + self.limits.query_bytes_max
         self._in_head = False
         self._current: Exchange | None = None  # whose body comes in
         self._running: Exchange | None = None  # whose answer goes out
@@ -116,8 +117,14 @@ class HttpConnection(asyncio.Protocol):
             if self._in_head and self._due > self._loop.time() + self.limits.header_s:
                 self._expire_in(self.limits.header_s)
 
-    def eof_received(self) -> None:
-        """The client sends no more: what was asked is not answered any more, as uvicorn has it."""
+    def eof_received(self) -> bool:
+        """The client sends no more. In the middle of a body it is told so; else it is taken to be gone, so that nothing
+        is waited for on its behalf."""
+        current = self._current
+        if current is None or current.ended or current.complete:
+            return False
+        current.cut_short()
+        return True
 
     def pause_writing(self) -> None:
         """The client does not take what is sent: start counting."""
@@ -148,12 +155,16 @@ class HttpConnection(asyncio.Protocol):
 
     def on_url(self, url: bytes) -> None:
         """A piece of the request line's target."""
-        self._count(len(url))
+        self._head_bytes += len(url)
+        if self._head_bytes > self._head_bytes_max:
+            raise _HeadersTooLarge
         self._url += url
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """One header."""
-        self._count(len(name) + len(value) + 4)
+        self._head_bytes += len(name) + len(value) + 4
+        if self._head_bytes > self._head_bytes_max:
+            raise _HeadersTooLarge
         self._headers.append((name.decode("latin-1").lower(), value.decode("latin-1")))
 
     def on_headers_complete(self) -> None:
@@ -194,11 +205,6 @@ class HttpConnection(asyncio.Protocol):
             exchange.end()
             if exchange.complete:
                 self._expire_in(self.limits.keep_alive_s)
-
-    def _count(self, size: int) -> None:
-        self._head_bytes += size
-        if self._head_bytes > self.limits.header_bytes_max + self.limits.query_bytes_max:
-            raise _HeadersTooLarge
 
     # -- exchanges
 

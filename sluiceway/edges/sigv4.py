@@ -57,8 +57,10 @@ _TERMS_CHARS_MAX: Final = (
 _HEX_64 = re.compile(r"[0-9a-f]{64}\Z")
 _HEX_64_ANY = re.compile(r"[0-9a-fA-F]{64}\Z")
 _TIMESTAMP = re.compile(r"[0-9]{8}T[0-9]{6}Z\Z")
-_PATH_IS_CANONICAL = re.compile(rb"(?:[A-Za-z0-9/._~-]|%[0-9A-F]{2})+\Z")
-_QUERY_IS_CANONICAL = re.compile(rb"(?:[A-Za-z0-9=&._~-]|%[0-9A-F]{2})*\Z")
+#: Percent-encoded as it must be: what need not be encoded is not.
+_ENCODED = rb"%(?!2[DE]|3[0-9]|4[1-9A-F]|5[0-9AF]|6[1-9A-F]|7[0-9AE])[0-9A-F]{2}"
+_PATH_IS_CANONICAL = re.compile(rb"(?:[A-Za-z0-9/._~-]|" + _ENCODED + rb")+\Z")
+_QUERY_IS_CANONICAL = re.compile(rb"(?:[A-Za-z0-9=&._~-]|" + _ENCODED + rb")*\Z")
 _MISMATCH = (
     "The request signature we calculated does not match the signature you provided. Check your key and signing method."
 )
