@@ -235,6 +235,7 @@ class SqliteTx(SqliteView):
         self._settled: dict[str, Head] = {}
         self._heads: dict[str, Head] = {}
         self._names: set[str] = set()
+        self._wrote = False  # whether this function did
         self.expired = False  # set by another thread when the function has used up its time
 
     def _in_time(self) -> None:
@@ -247,6 +248,7 @@ class SqliteTx(SqliteView):
 
     def _execute(self, create: str, sql: str, bindings: tuple[Any, ...]) -> None:
         self._in_time()
+        self._wrote = True
         try:
             self._connection.execute(sql, bindings)
         except apsw.SQLError as error:
@@ -264,6 +266,7 @@ class SqliteTx(SqliteView):
 
     def delete(self, table: str, key: Key) -> None:
         """See ``core.store.Tx``."""
+        self._wrote = True
         self._rows(table_sql(table).delete, (pack(key),))
         if table in self._watched:
             self.outdates = True
@@ -283,6 +286,7 @@ class SqliteTx(SqliteView):
         head = self._own_head(log)
         if before > head.first:
             head.first = min(before, head.next)
+            self._wrote = True
             self._rows(log_sql(log).trim, (log, head.first))
 
     def on_commit(self, name: str) -> None:
@@ -304,7 +308,7 @@ class SqliteTx(SqliteView):
         """The function succeeded: its heads count, and the names to wake are returned."""
         self._settled.update(self._heads)
         names = self._names
-        self._heads, self._names = {}, set()
+        self._heads, self._names, self._wrote = {}, set(), False
         return names
 
     def finish(self) -> None:
@@ -315,6 +319,8 @@ class SqliteTx(SqliteView):
             [(log, head.first, head.next, head.last_ms) for log, head in self._settled.items()],
         )
 
-    def forget(self) -> None:
-        """The function failed: what it did to heads and names never happened."""
-        self._heads, self._names = {}, set()
+    def forget(self) -> bool:
+        """The function failed: what it did to heads and names never happened. Whether it wrote anything."""
+        wrote = self._wrote
+        self._heads, self._names, self._wrote = {}, set(), False
+        return wrote

@@ -135,7 +135,7 @@ class Apis:
             for key in [key for key, _ in tx.scan(_table(kind), prefix=(api_id,))]:
                 tx.delete(_table(kind), key)
         api.pop("cors_configuration", None)
-        tags = {**(api.get("tags") or {}), **plan.api.pop("tags", {})}
+        tags = {**(api.get("tags") or {}), **plan.api.get("tags", {})}
         merged = {**api, **plan.api, "tags": tags}
         checks.check_api(merged, self.limits)
         return self._fill(tx, merged, plan, strict)
