@@ -50,6 +50,8 @@ class Faults:
             return _s3(code, message, request_id, wanted, fields)
         wire_code = str(trait.get("code", code))
         if self._protocol == "query":
+            if "awsQueryCompatible" in self._model.metadata:
+                wire_code = _OLD_CODES.get(wire_code, wire_code)
             return self._query(wire_code, message, request_id, wanted, trait, fields)
         return self._json(code, shape, message, request_id, wanted, trait, fields)
 
