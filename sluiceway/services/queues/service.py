@@ -188,7 +188,7 @@ class Queues(Definitions):
         receipt = parse_receipt(handle, place.queue)
         found = place.find(receipt)
         if place.queue.fifo:
-            until_ms = int(found[0][2]) if found is not None else receipt.until_ms
+            until_ms = int(found[0][2]) if found is not None else place.changed_ms(receipt) or receipt.until_ms
             if until_ms <= tx.now_ms:
                 raise Invalid("receipt_expired", f"Value {handle} for parameter ReceiptHandle is invalid. Reason: The "
                               "receipt handle has expired.")  # fmt: skip

@@ -165,9 +165,14 @@ class Shelf:
         """The message that a receipt handle means: if this was its latest reception, and it is still here."""
         found = self._at(receipt, receipt.until_ms)
         if found is None:
-            changed = self._tx.get(CHANGED, (self._shelf, receipt.number))
-            found = self._at(receipt, int(changed)) if changed is not None else None
+            until_ms = self.changed_ms(receipt)
+            found = self._at(receipt, until_ms) if until_ms is not None else None
         return found
+
+    def changed_ms(self, receipt: Receipt) -> int | None:
+        """Until when the message was hidden by a change of its visibility, if there was one in its last reception."""
+        changed: int | None = self._tx.get(CHANGED, (self._shelf, receipt.number))
+        return changed
 
     def _at(self, receipt: Receipt, until_ms: int) -> Found | None:
         for state in (IN_FLIGHT, AVAILABLE):
