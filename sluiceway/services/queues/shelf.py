@@ -123,7 +123,7 @@ class Shelf:
             self._settle()
         taken: list[tuple[Receipt, Row]] = []
         passed = 0
-        while len(taken) < count and passed < self._limits.forget_max:
+        while len(taken) < count and passed < self._limits.due_max:
             candidates = self._candidates(count - len(taken))
             if not candidates:
                 break
@@ -136,6 +136,8 @@ class Shelf:
                 else:
                     taken.append(self._lend(found, hidden_ms))
             self._settle()
+        if not taken and passed:  # there may be more behind them
+            self._tx.on_commit(f"queue/{self.queue.name}")
         return taken
 
     def _lend(self, found: Found, hidden_ms: int) -> tuple[Receipt, Row]:
