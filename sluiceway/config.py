@@ -163,7 +163,9 @@ class QueueSettings(_Section):
     retention_s: int = Field(345_600, description="Seconds that a message is kept, if the queue doesn't say.")
     in_flight_max: int = Field(120_000, description="Messages of a queue that are received and not deleted.")
     forget_max: int = Field(16, description="Outdated rows cleaned up with one send or receive.")
-    due_max: int = Field(100, description="Messages made visible, expired or dead-lettered with one receive (about 3 ms).")
+    due_max: int = Field(
+        100, description="Messages made visible, expired or dead-lettered with one receive (about 3 ms)."
+    )
     count_max: int = Field(1000, description="Messages counted whose time is over but that are not visible yet (1 ms).")
     sweep_s: float = Field(30.0, description="Seconds between looks for messages that are too old.")
     sweep_max: int = Field(500, description="Messages removed in one transaction in the background (about 10 ms).")
