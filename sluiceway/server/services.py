@@ -34,6 +34,7 @@ from sluiceway.services.objects import Objects
 from sluiceway.services.objects.rows import BUCKETS, SETTINGS
 from sluiceway.services.people import People
 from sluiceway.services.queues import Queues
+from sluiceway.services.queues.values import QUEUES
 from sluiceway.services.reactions import Reactions
 from sluiceway.services.sealing import Sealer
 from sluiceway.services.secrets import Keys, Parameters, Secrets
@@ -43,8 +44,8 @@ from sluiceway.services.tables import Tables
 from sluiceway.services.topics import Topics
 from sluiceway.services.topics.letters import LetterGuard
 
-#: Tables that nearly every request to a bucket reads, and few change.
-_WATCHED: Final = frozenset({BUCKETS, SETTINGS})
+#: Tables that nearly every request to a bucket or a queue reads, and few change.
+_WATCHED: Final = frozenset({BUCKETS, SETTINGS, QUEUES})
 _LAMBDA: Final = "lambda.amazonaws.com"
 _APIS: Final = "apigateway.amazonaws.com"
 
