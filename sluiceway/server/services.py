@@ -34,6 +34,7 @@ from sluiceway.services.objects import Objects
 from sluiceway.services.objects.rows import BUCKETS, SETTINGS
 from sluiceway.services.people import People
 from sluiceway.services.queues import Queues
+from sluiceway.services.queues.upgrade import upgrade
 from sluiceway.services.queues.values import QUEUES
 from sluiceway.services.reactions import Reactions
 from sluiceway.services.sealing import Sealer
@@ -147,6 +148,8 @@ async def open_services(settings: Settings, place: Place) -> Services:
     made = Services(settings, place, store, blobs, wakeups, sealer, root)
     try:
         await store.commit(made.accounts.check_master_key)
+        while await store.commit(upgrade, settings.queues):
+            pass
         await made.ring.refresh(store)
     except BaseException:
         await made.close()
