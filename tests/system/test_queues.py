@@ -338,6 +338,22 @@ def test_receiving_with_numbers_out_of_range(sqs: Any, wrong: dict[str, Any]) ->
     assert refused(sqs.receive_message, QueueUrl=made(sqs, "characters"), **wrong) == "InvalidParameterValue"
 
 
+def test_a_queue_whose_key_can_not_be_used_takes_and_gives_nothing(server: ServerProcess, sqs: Any) -> None:
+    kms = server.client("kms")
+    key = kms.create_key()["KeyMetadata"]["KeyId"]
+    url = made(sqs, "encrypted", KmsMasterKeyId=key)
+    given = {"QueueUrl": url, "MessageBody": "x"}
+    sqs.send_message(**given)
+    kms.disable_key(KeyId=key)
+    assert refused(sqs.send_message, **given) == refused(sqs.receive_message, QueueUrl=url) == "KMS.DisabledException"
+    kms.enable_key(KeyId=key)
+    assert len(take(sqs, url)) == 1
+    sqs.set_queue_attributes(QueueUrl=url, Attributes={"KmsMasterKeyId": "alias/nobody"})
+    assert refused(sqs.send_message, **given) == "KMS.NotFoundException"
+    sqs.set_queue_attributes(QueueUrl=url, Attributes={"KmsMasterKeyId": "alias/aws/sqs"})
+    sqs.send_message(**given)
+
+
 # -- many at once
 
 

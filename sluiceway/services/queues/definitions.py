@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any, Final
 
@@ -19,15 +19,20 @@ from sluiceway.services.queues.values import QUEUES, Queue, new_number, parse_qu
 
 _TOTALS: Final = "queue_totals"  # ("queues",): how many there are
 _PURGE_MS: Final = 60_000  # SQS API reference, PurgeQueue: once in 60 seconds
+_OWN_KEY: Final = "alias/aws/sqs"  # is made by AWS when it is needed
 WORK: Final = "queue_work"  # woken when the keeper has something to clear away
 
 
 class Definitions:
-    """``scope`` is the account and region of every queue."""
+    """``scope`` is the account and region of every queue. ``check_key`` refuses keys that can't be used: it raises
+    ``NotFound("key")`` or ``Conflict("disabled" | "state")``."""
 
-    def __init__(self, scope: Scope, limits: QueueSettings) -> None:
+    def __init__(
+        self, scope: Scope, limits: QueueSettings, check_key: Callable[[View, str], None] = lambda view, key: None
+    ) -> None:
         self.scope = scope
         self.limits = limits
+        self._check_key = check_key
 
     def arn(self, name: str) -> str:
         """The queue's ARN."""
@@ -70,6 +75,14 @@ class Definitions:
         queue = self.find(view, name)
         if queue is None:
             raise NotFound("queue", "The specified queue does not exist.")
+        return queue
+
+    def usable(self, view: View, name: str) -> Queue:
+        """The queue, if its messages can be encrypted by the key that its owner chose; see ``check_key``."""
+        queue = self.get(view, name)
+        key = queue.attributes.get("KmsMasterKeyId", _OWN_KEY)
+        if key != _OWN_KEY:
+            self._check_key(view, key)
         return queue
 
     def all(self, view: View, prefix: str = "", after: str = "") -> Iterator[Queue]:

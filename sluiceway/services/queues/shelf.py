@@ -119,8 +119,8 @@ class Shelf:
 
     def take(self, count: int, hidden_ms: int, bury: Callable[[Shelf, Found], bool]) -> list[tuple[Receipt, Row]]:
         """Receive up to ``count`` messages; ``bury`` takes away what is to be dead-lettered instead, and says so."""
-        if self.give_back(self._limits.due_max):
-            self._settle()
+        self.give_back(self._limits.due_max)
+        self._settle()
         taken: list[tuple[Receipt, Row]] = []
         passed = 0
         while len(taken) < count and passed < self._limits.due_max:
