@@ -7,8 +7,8 @@ import random
 import time
 
 from bench.case import Case, Made, repeat
-from bench.filling import fill
 from bench.load import Run, Script, check
+from bench.queue_fill import fill
 from bench.wire import Answer, Connection, Target
 
 BODY = "x" * 256
@@ -72,7 +72,7 @@ class Shallow(Case):
 
     name = "SQS receive + delete, of 100"
     moto = False
-    queues = 2000
+    queues = 300
     waiting = 100
 
     def prepare(self, target: Target) -> Made:
