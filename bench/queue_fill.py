@@ -48,7 +48,7 @@ def _copy(connection: apsw.Connection, tx: SqliteTx, shelf: int, begin: int, end
     kept, now_ms = encode(row), tx.now_ms
     sql = f"INSERT INTO {MESSAGES} (key, value) VALUES (?, ?)"
     connection.executemany(sql, ((pack((shelf, AVAILABLE, now_ms, at)), kept) for at in range(begin, end)))
-    tx.put(COUNTERS, (shelf,), [end, 0, 0, end])
+    tx.put(COUNTERS, (shelf,), [end, 0, 0, end, 0])
 
 
 def _data(target: Target) -> Path:

@@ -127,19 +127,24 @@ class SqsMessages:
     async def _take(
         self, name: str, count: int, visibility_s: int | None, wait_s: int | None, attempt: str | None
     ) -> list[Received]:
-        """Messages, or nothing after ``wait_s`` (the queue's own, if None); an empty queue costs no transaction."""
-        patience_s, due_ms, now_ms = await self._store.view(self._look, name, wait_s)
-        patient = patience_s > 0
-        if attempt is not None or (due_ms is not None and due_ms <= now_ms):
-            messages = await self._receive(name, count, visibility_s, attempt, patient=patient)
-            if messages or not patient:
-                return messages
+        """Messages, or nothing after ``wait_s`` (the queue's own, if None).
+
+        The first try is a transaction without a look before it: the writer has the queue's pages at hand, and one that
+        finds nothing writes nothing. Who waits then looks only when the queue was touched, or something is due.
+        """
+        if wait_s is None:
+            queue = await self._store.view(self._queues.get, name)
+            wait_s = queue.number("ReceiveMessageWaitTimeSeconds", 0)
+        patient = wait_s > 0
+        messages = await self._receive(name, count, visibility_s, attempt, patient=patient)
+        if messages or not patient:
+            return messages
         loop = asyncio.get_running_loop()
-        until_s = loop.time() + patience_s
+        until_s = loop.time() + wait_s
         while (left_s := until_s - loop.time()) > 0 and not self._wakeups.ending:
             woken = self._wakeups.expect(f"queue/{name}")
             try:
-                _, due_ms, now_ms = await self._store.view(self._look, name, wait_s)
+                due_ms, now_ms = await self._store.view(self._look, name)
                 if due_ms is not None and due_ms <= now_ms:
                     messages = await self._receive(name, count, visibility_s, attempt, patient=patient)
                     if messages:
@@ -163,11 +168,10 @@ class SqsMessages:
                 return []
             raise
 
-    def _look(self, view: View, name: str, wait_s: int | None) -> tuple[int, int | None, int]:
-        """For how long to wait at most, when there is something, and what time it is."""
-        queue = self._queues.get(view, name)
-        wait = queue.number("ReceiveMessageWaitTimeSeconds", 0) if wait_s is None else wait_s
-        return wait, self._queues.next_visible_ms(view, name), view.now_ms
+    def _look(self, view: View, name: str) -> tuple[int | None, int]:
+        """When there is something, and what time it is."""
+        self._queues.get(view, name)
+        return self._queues.next_visible_ms(view, name), view.now_ms
 
     # -- afterwards
 

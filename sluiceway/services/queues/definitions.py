@@ -140,7 +140,7 @@ class Definitions:
         if tx.now_ms < queue.purged_ms + _PURGE_MS:
             raise Conflict("purge", f"Only one PurgeQueue operation on {name} is allowed every 60 seconds.")
         fresh = replace(queue, shelf=new_number(), purged_ms=tx.now_ms)
-        tx.put(COUNTERS, (fresh.shelf,), [0, 0, 0, counters(tx, queue)[3]])  # sequence numbers go on
+        tx.put(COUNTERS, (fresh.shelf,), [0, 0, 0, counters(tx, queue)[3], 0])  # sequence numbers go on
         self._discard(tx, queue)
         self._put(tx, fresh)
 

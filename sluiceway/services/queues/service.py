@@ -30,7 +30,7 @@ class Queues(Definitions):
     def counts(self, view: View, name: str) -> tuple[int, int, int]:
         """About how many messages are visible, in flight, and delayed."""
         queue, most = self.get(view, name), self.limits.count_max
-        visible, taken, delayed, _ = counters(view, queue)
+        visible, taken, delayed = counters(view, queue)[:3]
         back = shelf.due_counts(view, queue, IN_FLIGHT, most) if taken else 0
         if queue.fifo:
             waiting = groups.delayed_count(view, queue, most)

@@ -24,13 +24,16 @@ from sluiceway.services.queues.values import Queue, Receipt, new_nonce
 
 Row = dict[str, Any]  # id, sent_ms, receives, and more as ``messages.new_row`` and ``Shelf.take`` make it
 Found = tuple[Key, Row]
-_NEXT = 3  # the next message's number, after the three counts
+# What follows the three counts in a row of counters: the next message's number, and a time before which none of the
+# messages in flight or delayed is due (0: there is none), so that looking for them costs nothing most of the time.
+_NEXT = 3
+_DUE = 4
 
 
 def counters(view: View, queue: Queue) -> list[int]:
-    """How many messages are available, in flight and delayed, and the next one's number."""
+    """How many messages are available, in flight and delayed; the next one's number; when the first may be due."""
     row: list[int] | None = view.get(COUNTERS, (queue.shelf,))
-    return row if row is not None else [0, 0, 0, 0]
+    return row if row is not None else [0, 0, 0, 0, 0]
 
 
 class Shelf:
@@ -67,6 +70,8 @@ class Shelf:
         number = self._counts[_NEXT]
         self._counts[_NEXT] += 1
         self._counts[state] += 1
+        if state != AVAILABLE:
+            self._expect(at_ms)
         if _is_large(row):
             self._tx.put(BODIES, (self._shelf, number), {name: row.pop(name) for name in _CONTENT if name in row})
             row["beside"] = 1
@@ -92,7 +97,12 @@ class Shelf:
                 self._tx.delete(BODIES, (self._shelf, number))
             return
         self._counts[after] += 1
+        if after == IN_FLIGHT:
+            self._expect(at_ms)
         self._tx.put(MESSAGES, self._key(after, at_ms, number, row), row)
+
+    def _expect(self, due_ms: int) -> None:
+        self._counts[_DUE] = min(self._counts[_DUE] or due_ms, due_ms)
 
     def drop(self, event: Event, found: Found) -> None:
         """The message is gone."""
@@ -107,14 +117,16 @@ class Shelf:
 
     def give_back(self, limit: int) -> int:
         """Put up to ``limit`` messages that are due among the available ones; how many were due."""
+        if not self._counts[_DUE] or self._counts[_DUE] > self._tx.now_ms:
+            return 0
         due = 0
         for state in (IN_FLIGHT, DELAYED):
-            if self._counts[state] and due < limit:
-                end = (self._shelf, state, self._tx.now_ms + 1)
-                for found in list(self._tx.scan(MESSAGES, prefix=end[:2], end=end, limit=limit - due)):
-                    due += 1
-                    expired = self._is_expired(found[1])
-                    self._move(Event.EXPIRED if expired else Event.DUE, found, int(found[0][2]))
+            end = (self._shelf, state, self._tx.now_ms + 1)
+            for found in list(self._tx.scan(MESSAGES, prefix=end[:2], end=end, limit=limit - due)):
+                due += 1
+                expired = self._is_expired(found[1])
+                self._move(Event.EXPIRED if expired else Event.DUE, found, int(found[0][2]))
+        self._counts[_DUE] = _first_hidden_ms(self._tx, self.queue) or 0
         return due
 
     def take(self, count: int, hidden_ms: int, bury: Callable[[Shelf, Found], bool]) -> list[tuple[Receipt, Row]]:
@@ -230,10 +242,14 @@ def next_due_ms(view: View, queue: Queue) -> int | None:
     counts = counters(view, queue)
     if counts[AVAILABLE]:
         return view.now_ms
+    return _first_hidden_ms(view, queue) if counts[_DUE] else None
+
+
+def _first_hidden_ms(view: View, queue: Queue) -> int | None:
+    """When the first message that is in flight or delayed is due."""
     firsts = [
         int(key[2])
         for state in (IN_FLIGHT, DELAYED)
-        if counts[state]
         for key, _ in view.scan(MESSAGES, prefix=(queue.shelf, state), limit=1)
     ]
     return min(firsts, default=None)

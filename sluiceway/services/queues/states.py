@@ -14,7 +14,7 @@ ordered range, and going from one to another is taking a row away and putting it
 Nothing happens by itself when a time has come. A message whose delay or visibility timeout is over is *due*: whoever
 receives from the queue first puts some of what is due among the available, and so does the keeper now and then.
 
-``queue_counters`` (shelf) says how many messages are in each state, and the next number. Each transition counts, so
+``queue_counters`` (shelf) says how many messages are in each state, the next number, and a time before which nothing is due. Each transition counts, so
 nobody ever has to walk through a queue to know how much there is, and a start reads nothing at all.
 
 A receipt handle names the place that a message got when it was received, (time, number), and a nonce that stands in

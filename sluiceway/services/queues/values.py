@@ -5,6 +5,8 @@ from __future__ import annotations
 import base64
 import binascii
 import json
+import os
+import re
 import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -16,6 +18,7 @@ import orjson
 from sluiceway.errors import Invalid
 
 QUEUES: Final = "queues"
+_RECEIPT = re.compile(rb"([0-9a-f]{1,16})\.([0-9a-f]{1,15})\.([0-9a-f]{1,15})\.([0-9a-f]{16})\Z")
 
 
 @dataclass(frozen=True)
@@ -138,7 +141,7 @@ class Receipt:
 
 def new_nonce() -> str:
     """What nobody can guess who has not received the message."""
-    return secrets.token_hex(8)
+    return os.urandom(8).hex()
 
 
 def new_number() -> int:
@@ -149,15 +152,12 @@ def new_number() -> int:
 def parse_receipt(handle: str, queue: Queue) -> Receipt:
     """Raises ``Invalid("receipt_handle")`` if it is not one of this queue's."""
     try:
-        parts = base64.b64decode(handle.encode("ascii"), altchars=b"-_", validate=True).decode("ascii").split(".")
-        receipt = Receipt(int(parts[0], 16), int(parts[1], 16), int(parts[2], 16), parts[3])
-        if len(parts) != 4 or receipt.handle() != handle or max(receipt.until_ms, receipt.number) >= 1 << 62:
-            raise ValueError
-    except (binascii.Error, ValueError, IndexError):
-        raise _unknown(handle) from None
-    if receipt.queue != queue.id:
+        match = _RECEIPT.match(base64.b64decode(handle.encode("ascii"), altchars=b"-_", validate=True))
+    except (binascii.Error, ValueError):
+        match = None
+    if match is None or int(match[1], 16) != queue.id:
         raise _unknown(handle)
-    return receipt
+    return Receipt(queue.id, int(match[2], 16), int(match[3], 16), match[4].decode("ascii"))
 
 
 def _unknown(handle: str) -> Invalid:
