@@ -676,17 +676,17 @@ def test_users_need_leave_for_each_operation(server: ServerProcess, sqs: Any) ->
     iam.create_user(UserName="clerk")
     key = iam.create_access_key(UserName="clerk")["AccessKey"]
     clerk = server.client("sqs", (key["AccessKeyId"], key["SecretAccessKey"]))
-    assert refused(clerk.send_message, QueueUrl=url, MessageBody="x") == "AccessDeniedException"
+    assert refused(clerk.send_message, QueueUrl=url, MessageBody="x") == "AccessDenied"
     statement = {"Effect": "Allow", "Principal": {"AWS": "arn:aws:iam::000000000000:user/clerk"},
                  "Action": "sqs:SendMessage", "Resource": arn(sqs, url)}  # fmt: skip
     policy = json.dumps({"Version": "2012-10-17", "Statement": [statement]})
     sqs.set_queue_attributes(QueueUrl=url, Attributes={"Policy": policy})
     clerk.send_message(QueueUrl=url, MessageBody="x")
     clerk.send_message_batch(QueueUrl=url, Entries=[{"Id": "1", "MessageBody": "x"}])
-    assert refused(clerk.receive_message, QueueUrl=url) == "AccessDeniedException"
+    assert refused(clerk.receive_message, QueueUrl=url) == "AccessDenied"
     letters = made(sqs, "guarded-letters")
     made(sqs, "guarded-source", **redrive(arn(sqs, letters)))
     start = {"Effect": "Allow", "Action": "sqs:StartMessageMoveTask", "Resource": "*"}
     iam.put_user_policy(UserName="clerk", PolicyName="p",
                         PolicyDocument=json.dumps({"Version": "2012-10-17", "Statement": [start]}))  # fmt: skip
-    assert refused(clerk.start_message_move_task, SourceArn=arn(sqs, letters)) == "AccessDeniedException"
+    assert refused(clerk.start_message_move_task, SourceArn=arn(sqs, letters)) == "AccessDenied"

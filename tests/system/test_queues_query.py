@@ -169,6 +169,8 @@ def test_errors_have_their_old_codes(client: Client) -> None:
         status, found, blame = client.refused(action, path, **{key.replace(".", "__"): v for key, v in fields.items()})
         assert (status, found, blame) == (400, code, "Sender"), action
     assert client.refused("Nonsense")[0] == 400
+    client.call("PurgeQueue", path)
+    assert client.refused("PurgeQueue", path)[:2] == (403, old + "PurgeQueueInProgress")
     assert client.refused("ReceiveMessage", "/111122223333/query-errors")[1] == old + "NonExistentQueue"
     assert client.refused("CreateQueue", QueueName="query-errors", Attribute__1__Name="DelaySeconds",
                           Attribute__1__Value="1")[1] == "QueueAlreadyExists"  # fmt: skip

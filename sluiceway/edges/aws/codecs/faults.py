@@ -15,6 +15,7 @@ _SQS = "AWS.SimpleQueueService."
 #: What a shape was called in the query protocol that its service spoke before. botocore's newer models leave it out,
 #: and programs compare it (SQS API reference, "Errors" of each action).
 _OLD_CODES: Final[Mapping[str, str]] = {
+    "AccessDeniedException": "AccessDenied",
     "BatchEntryIdsNotDistinct": _SQS + "BatchEntryIdsNotDistinct",
     "BatchRequestTooLong": _SQS + "BatchRequestTooLong",
     "EmptyBatchRequest": _SQS + "EmptyBatchRequest",
@@ -30,6 +31,14 @@ _OLD_CODES: Final[Mapping[str, str]] = {
     "QueueNameExists": "QueueAlreadyExists",
     "TooManyEntriesInBatchRequest": _SQS + "TooManyEntriesInBatchRequest",
     "UnsupportedOperation": _SQS + "UnsupportedOperation",
+}
+
+#: Statuses in the query protocol that are not 400; in json all of them are.
+_OLD_STATUSES: Final[Mapping[str, int]] = {
+    "AccessDeniedException": 403,
+    "OverLimit": 403,
+    "PurgeQueueInProgress": 403,
+    "ResourceNotFoundException": 404,
 }
 
 
@@ -50,6 +59,8 @@ class Faults:
         """The error as a response."""
         shape = self._shapes.get(code)
         trait: dict[str, Any] = shape.metadata.get("error", {}) if shape is not None else {}
+        if self._protocol == "query" and "awsQueryCompatible" in self._model.metadata:
+            status = _OLD_STATUSES.get(code, status)
         wanted = status or int(trait.get("httpStatusCode") or _DEFAULT_STATUS)
         if self._protocol == "rest-xml":
             return _s3(code, message, request_id, wanted, fields)
