@@ -66,16 +66,7 @@ class SqsMessages:
     async def send(self, call: Call) -> Output:
         """SendMessage"""
         message, system_md5 = _message_of(call.params, call.principal.arn)
-        sent = await self._store.commit(
-            self._queues.send,
-            self._name_of(call),
-            message.body,
-            attributes=message.attributes,
-            delay_s=message.delay_s,
-            group_id=message.group_id,
-            deduplication_id=message.deduplication_id,
-            system=message.system,
-        )
+        sent = await self._store.commit(self._queues.send_message, self._name_of(call), message)
         return _sent(sent, system_md5)
 
     async def send_batch(self, call: Call) -> Output:

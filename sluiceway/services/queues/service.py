@@ -63,11 +63,14 @@ class Queues(Definitions):
         deduplication_id: str | None = None,
         system: Mapping[str, str] | None = None,
     ) -> Sent:
-        """Add a message; see ``Message``. Raises ``NotFound("queue")``, ``TooLarge("message")``, ``Invalid``."""
+        """``send_message`` in other words."""
         given = Message(body, attributes or _NOTHING, delay_s, group_id, deduplication_id, system or _NOTHING)
-        queue = self.usable(tx, name)
-        place = self.shelf(tx, queue)
-        sent = self._send(tx, place, given)
+        return self.send_message(tx, name, given)
+
+    def send_message(self, tx: Tx, name: str, message: Message) -> Sent:
+        """Add a message. Raises ``NotFound("queue")``, ``TooLarge("message")``, ``Invalid``."""
+        place = self.shelf(tx, self.usable(tx, name))
+        sent = self._send(tx, place, message)
         place.close()
         tx.on_commit(f"queue/{name}")
         return sent

@@ -46,12 +46,15 @@ class Shelf:
         self._shelf = queue.shelf
         self._counts = counters(tx, queue)
         self._before = self._counts.copy()
-        self._kept_ms = queue.number("MessageRetentionPeriod", limits.retention_s) * 1000
 
     def close(self) -> None:
         """Write the counters, if they have changed."""
         if self._counts != self._before:
             self._tx.put(COUNTERS, (self._shelf,), self._counts)
+
+    @property
+    def _kept_ms(self) -> int:
+        return self.queue.number("MessageRetentionPeriod", self._limits.retention_s) * 1000
 
     @property
     def in_flight(self) -> int:
