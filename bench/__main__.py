@@ -106,7 +106,9 @@ def measure(folder: Path, arguments: argparse.Namespace) -> Report:
             sync = calibrate.fsync(folder, 0.1)
             run = sockets.measure(target, made, QUICK_UPLOADS if quick else UPLOADS)
             report.rows.append(Row(sockets.NAME, run, sync=sync + calibrate.fsync(folder, 0.1)))
-        report.goals = issue.small(report.rows) + issue.others(folder, arguments.only, quick, say)
+        report.goals = (
+            issue.small(report.rows) + issue.messages(report.rows) + issue.others(folder, arguments.only, quick, say)
+        )
         if not quick:
             say("calibrations again")
             for row, again in zip(report.echoes, bench.echoes(echo), strict=True):

@@ -1,4 +1,4 @@
-"""The numbers that the object service is to reach, measured beside calibrations of the same run."""
+"""The numbers that the object and queue services are to reach, measured beside calibrations of the same run."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from bench import large, pages, server, starts
+from bench.cases.queues import Deep, Send, Shallow
 from bench.goal import Goal, at_least, at_most, number
 from bench.report import Row
 
@@ -26,6 +27,17 @@ def small(rows: list[Row]) -> list[Goal]:
     if get := runs.get(GET):
         found.append(at_most(f"{GET}: server CPU", 0.07, get.cpu_ms, "ms", f"{number(get.per_s)}/s"))
     return found
+
+
+def messages(rows: list[Row]) -> list[Goal]:
+    """Of the table's rows for queues."""
+    runs = {row.name: row.many for row in rows if row.many is not None}
+    limits = {Send.name: 0.12, Shallow.name: 0.35, Deep.name: 0.35}
+    return [
+        at_most(f"{name}: server CPU", limit, runs[name].cpu_ms, "ms", f"{number(runs[name].per_s)}/s")
+        for name, limit in limits.items()
+        if name in runs
+    ]
 
 
 def _core(cpu_s: float, seconds: float) -> str:

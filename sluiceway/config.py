@@ -161,9 +161,15 @@ class QueueSettings(_Section):
     visibility_s_max: int = Field(43_200, description="Seconds that a received message can be hidden.")
     delay_s_max: int = Field(900, description="Seconds that a message can be delayed.")
     retention_s: int = Field(345_600, description="Seconds that a message is kept, if the queue doesn't say.")
-    in_flight_max: int = Field(120_000, description="Hidden messages that are counted in a queue's attributes.")
-    fifo_scan_max: int = Field(2_000, description="Messages of a FIFO queue looked at in one receive (about 20 ms).")
+    in_flight_max: int = Field(120_000, description="Messages of a queue that are received and not deleted.")
     forget_max: int = Field(16, description="Outdated rows cleaned up with one send or receive.")
+    due_max: int = Field(
+        100, description="Messages made visible, expired or dead-lettered with one receive (about 3 ms)."
+    )
+    count_max: int = Field(1000, description="Messages counted whose time is over but that are not visible yet (1 ms).")
+    sweep_s: float = Field(30.0, description="Seconds between looks for messages that are too old.")
+    sweep_max: int = Field(500, description="Messages removed in one transaction in the background (about 10 ms).")
+    move_per_s: int = Field(500, description="Messages per second of a move task that doesn't say; SQS's own most.")
 
 
 class StackSettings(_Section):

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import random
 import time
 
-from bench.case import Case, Made
+from bench.case import Case, Made, repeat
 from bench.load import Run, Script, check
+from bench.queue_fill import fill
 from bench.wire import Answer, Connection, Target
 
 BODY = "x" * 256
@@ -52,6 +54,52 @@ class Queue(Case):
     def script(self, target: Target, made: Made, worker: int) -> Script:
         """Three requests with 256 bytes."""
         return take(target, made["url"], call(target, "SendMessage", QueueUrl=made["url"], MessageBody=BODY))
+
+
+class Send(Case):
+    name = "SQS send"
+
+    def prepare(self, target: Target) -> Made:
+        return {"url": target.client("sqs").create_queue(QueueName="bench-send")["QueueUrl"]}
+
+    def script(self, target: Target, made: Made, worker: int) -> Script:
+        """256 bytes, one request."""
+        return repeat([call(target, "SendMessage", QueueUrl=made["url"], MessageBody=BODY)])
+
+
+class Shallow(Case):
+    """Out of one of many queues that hold at most 100: each script begins with another, and passes over empty ones."""
+
+    name = "SQS receive + delete, of 100"
+    moto = False
+    queues = 300
+    waiting = 100
+
+    def prepare(self, target: Target) -> Made:
+        client = target.client("sqs")
+        names = [f"bench-{self.waiting}-{n}" for n in range(self.queues)]
+        urls = [client.create_queue(QueueName=name)["QueueUrl"] for name in names]
+        fill(target, names, self.waiting, BODY)
+        return {"base": urls[0][: -len("0")]}
+
+    def script(self, target: Target, made: Made, worker: int) -> Script:
+        """Two requests with 256 bytes."""
+        at = random.randrange(self.queues)
+        while True:
+            at = (at + 1) % self.queues
+            url = f"{made['base']}{at}"
+            receive = call(target, "ReceiveMessage", QueueUrl=url)
+            while received := messages((yield receive)):
+                yield call(target, "DeleteMessage", QueueUrl=url, ReceiptHandle=received[0]["ReceiptHandle"])
+                yield 1
+
+
+class Deep(Shallow):
+    """Out of one queue."""
+
+    name = "SQS receive + delete, of 1,000,000"
+    queues = 1
+    waiting = 1_000_000
 
 
 class Publish(Case):

@@ -15,9 +15,11 @@ _INT_BIAS = 1 << 63
 def pack(key: Key) -> bytes:
     """The bytes of ``key``; a shorter key that is a prefix packs to a prefix."""
     packed = b""
-    for part in key:  # no list, no call for the common part: every reading and writing comes through here
+    for part in key:  # no list, no call for the common parts: every reading and writing comes through here
         if type(part) is str and "\x00" not in part and part.isascii():
             packed += b"\x02%b\x00" % part.encode("ascii")
+        elif type(part) is int:
+            packed += b"\x03" + (part + _INT_BIAS).to_bytes(8, "big")
         else:
             packed += _pack_part(part)
     return packed

@@ -63,6 +63,8 @@ OPEN_PATHS: Final[Mapping[bytes, str]] = {
     b"/v2/": "apigatewayv2",
 }
 
+_FORM: Final = "application/x-www-form-urlencoded"
+_QUEUE_PATH = re.compile(rb"/\d{12}/[A-Za-z0-9_-]{1,80}(?:\.fifo)?/?\Z")
 _SCOPE = re.compile(r"Credential=[^/]*/\d*/[^/]*/([a-z0-9-]+)/")
 _QUERY_SCOPE = re.compile(rb"X-Amz-Credential=[^&]*?(?:%2F|/)\d{8}(?:%2F|/)[^&/%]*(?:%2F|/)([a-z0-9-]+)(?:%2F|/)")
 _AWS_HOST = re.compile(r"(?:^|\.)([a-z0-9-]+)\.[a-z0-9-]+\.amazonaws\.com(?::\d+)?$")
@@ -174,6 +176,9 @@ def _rest(request: Request) -> str:
     for action, service in OPEN_ACTIONS.items():
         if action in request.raw_query:
             return service
-    if request.method == "POST" and request.headers.get("content-type").startswith("application/x-www-form-urlencoded"):
+    is_form = request.method == "POST" and request.headers.get("content-type").startswith(_FORM)
+    if (is_form or b"Action=" in request.raw_query) and _QUEUE_PATH.match(request.raw_path):
+        return "sqs"
+    if is_form:
         return "sns"
     return "s3"

@@ -32,6 +32,7 @@ from sluiceway.server.services import Services
 from sluiceway.server.signer import LaterSigner
 from sluiceway.services.objects import garbage
 from sluiceway.services.objects.lifecycle.runner import LifecycleRunner
+from sluiceway.services.queues import Moves, QueueKeeper, QueueMover
 from sluiceway.services.tables import TtlSweeper
 
 log = logging.getLogger(__name__)
@@ -83,6 +84,8 @@ class Node:
         self._keep("search", self.feeder.run)
         await self.dispatcher.start()
         self._keep("queues", self.poller.run)
+        self._keep("queue-keeper", QueueKeeper(s.store, s.queues, s.wakeups).run)
+        self._keep("queue-mover", QueueMover(s.store, Moves(s.queues), s.wakeups).run)
         await self.edges.sockets.start()
 
     def _name_issuer(self, tx: Tx) -> None:

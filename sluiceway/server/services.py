@@ -34,6 +34,8 @@ from sluiceway.services.objects import Objects
 from sluiceway.services.objects.rows import BUCKETS, SETTINGS
 from sluiceway.services.people import People
 from sluiceway.services.queues import Queues
+from sluiceway.services.queues.upgrade import upgrade
+from sluiceway.services.queues.values import QUEUES
 from sluiceway.services.reactions import Reactions
 from sluiceway.services.sealing import Sealer
 from sluiceway.services.secrets import Keys, Parameters, Secrets
@@ -43,8 +45,8 @@ from sluiceway.services.tables import Tables
 from sluiceway.services.topics import Topics
 from sluiceway.services.topics.letters import LetterGuard
 
-#: Tables that nearly every request to a bucket reads, and few change.
-_WATCHED: Final = frozenset({BUCKETS, SETTINGS})
+#: Tables that nearly every request to a bucket or a queue reads, and few change.
+_WATCHED: Final = frozenset({BUCKETS, SETTINGS, QUEUES})
 _LAMBDA: Final = "lambda.amazonaws.com"
 _APIS: Final = "apigateway.amazonaws.com"
 
@@ -77,12 +79,12 @@ class Services:
         self.accounts = Accounts(scope, settings.security, sealer)
         self.ring = KeyRing(self.accounts, clock, root.access_key_id, root.secret_access_key)
         self.verifier = KnownPrincipals(self.ring, scope, clock, settings.security)
-        self.queues = Queues(scope, settings.queues)
+        self.keys = Keys(scope, settings.secrets, sealer)
+        self.queues = Queues(scope, settings.queues, self.keys.check_usable)
         self.reactions = Reactions(settings.reactions, self.queues, LetterGuard(self.queues, scope))
         self.topics = Topics(scope, settings.topics, self.reactions)
         self.functions = Functions(scope, settings.functions, self.reactions)
         self.logs = FunctionLogs(settings.functions)
-        self.keys = Keys(scope, settings.secrets, sealer)
         events = BucketEvents(scope, self.topics, self.queues, self.functions)
         self.objects = Objects(scope, settings.objects, events, BucketKeys(self.keys))
         self.secrets = Secrets(scope, settings.secrets, sealer)
@@ -146,6 +148,8 @@ async def open_services(settings: Settings, place: Place) -> Services:
     made = Services(settings, place, store, blobs, wakeups, sealer, root)
     try:
         await store.commit(made.accounts.check_master_key)
+        while await store.commit(upgrade, settings.queues):
+            pass
         await made.ring.refresh(store)
     except BaseException:
         await made.close()

@@ -80,7 +80,7 @@ class AwsPipeline:
 
     async def handle(self, request: Request) -> Response:
         """Answer ``request`` in the service's protocol, whatever happens."""
-        codec = self._codecs.codec_for(self._edge.name)
+        codec = self._codecs.codec_for(self._edge.name).spoken(request.headers)
         name: str | None = None
         try:
             body = await request.body.read(self._body_limit(request))

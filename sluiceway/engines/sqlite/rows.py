@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
+from typing import Any, Final
 
 import apsw
 import orjson
@@ -23,6 +23,9 @@ _CHUNK = 64  # rows fetched at a time by a scan, so that the caller may write to
 _CHUNK_FIRST = 4  # the first time, as many who scan look at a row or two and leave; then four times as many
 _TABLE = re.compile(r"[a-z][a-z0-9_]{0,62}")
 _RESERVED = ("log_", "sqlite_", "schema_")
+#: How SQLite says that a table is not there: the second one if it was just made by another connection, too late for
+#: this snapshot.
+_NO_TABLE: Final = (apsw.SQLError, apsw.SchemaChangeError)
 
 
 @dataclass(slots=True)
@@ -113,7 +116,7 @@ def _unpack(key: bytes) -> Key:
         raise apsw.CorruptError(f"a stored key can't be read: {error}") from error
 
 
-def _is_missing(error: apsw.SQLError) -> bool:
+def _is_missing(error: apsw.Error) -> bool:
     return "no such table" in str(error)
 
 
@@ -156,7 +159,7 @@ class SqliteView:
             self._begun = True
         try:
             return self._connection.execute(sql, bindings).fetchall()
-        except apsw.SQLError as error:
+        except _NO_TABLE as error:
             if _is_missing(error):
                 return []
             raise
@@ -251,7 +254,7 @@ class SqliteTx(SqliteView):
         self._wrote = True
         try:
             self._connection.execute(sql, bindings)
-        except apsw.SQLError as error:
+        except _NO_TABLE as error:
             if not _is_missing(error):
                 raise
             self._connection.execute(create)

@@ -1,143 +1,55 @@
-"""The queue service, as transaction functions.
-
-A message is a row that doesn't change; when it becomes visible is its place in the schedule. Receiving moves
-that place into the future and remembers the reception's nonce, deleting takes all of it away. So receiving is
-a range scan of what is due, and nothing is copied.
-"""
+"""The queue service's messages, as transaction functions: sent, received, hidden, deleted. Theory: ``states``."""
 
 from __future__ import annotations
 
 import hashlib
-import json
-import secrets
-from collections.abc import Iterator
-from dataclasses import replace
-from typing import Any
+from collections.abc import Iterable, Mapping
+from typing import Any, Final
 
-from sluiceway.config import QueueSettings
 from sluiceway.core.clock import new_id
-from sluiceway.core.identity import Arn, Scope
 from sluiceway.core.store import Tx, View
-from sluiceway.errors import AlreadyExists, Invalid, NotFound, Throttled
-from sluiceway.services.queues import checks
-from sluiceway.services.queues.values import (
-    COUNTERS,
-    DEDUPLICATION,
-    MESSAGES,
-    QUEUES,
-    SCHEDULE,
-    TAKEN,
-    Queue,
-    Receipt,
-    Received,
-    Sent,
-    attributes_md5,
-    body_md5,
-)
+from sluiceway.errors import DomainError, Invalid, NotFound, Throttled
+from sluiceway.services.queues import checks, groups, shelf
+from sluiceway.services.queues.definitions import Definitions
+from sluiceway.services.queues.digests import attributes_md5, body_md5
+from sluiceway.services.queues.groups import GroupedShelf
+from sluiceway.services.queues.memory import forget, recall, remember
+from sluiceway.services.queues.shelf import Found, Row, Shelf, counters
+from sluiceway.services.queues.states import AVAILABLE, DELAYED, IN_FLIGHT, Event
+from sluiceway.services.queues.values import Message, Queue, Receipt, Received, Sent, parse_receipt
 
-_DEDUPLICATION_MS = 5 * 60 * 1000  # SQS Developer Guide, "Exactly-once processing"
-_SEQUENCE_START = 10**19
+_SEQUENCE_START: Final = 10**19
+_NOTHING: Final[Mapping[str, Any]] = {}
 
 
-class Queues:
-    """``scope`` is the account and region of every queue."""
+class Queues(Definitions):
+    """Queues and their messages."""
 
-    def __init__(self, scope: Scope, limits: QueueSettings) -> None:
-        self.scope = scope
-        self._limits = limits
-
-    # -- queues
-
-    def arn(self, name: str) -> str:
-        """The queue's ARN."""
-        return self.scope.arn("sqs", name)
-
-    def create(self, tx: Tx, name: str, attributes: dict[str, str], tags: dict[str, str]) -> Queue:
-        """Make a queue; the existing one if it has these attributes.
-
-        Raises ``Invalid("name" | "attribute_name" | "attribute_value")``, ``AlreadyExists("queue")``.
-        """
-        kept = checks.check_attributes(attributes)
-        checks.check_name(name, kept.get("FifoQueue") == "true")
-        existing = self._find(tx, name)
-        if existing is not None:
-            if any(existing.attributes.get(key, value) != value for key, value in kept.items()):
-                raise AlreadyExists(
-                    "queue", "A queue already exists with the same name and a different value for an attribute."
-                )
-            return existing
-        if sum(1 for _ in tx.scan(QUEUES, limit=self._limits.queues_max)) >= self._limits.queues_max:
-            raise Throttled("queues", f"There are {self._limits.queues_max} queues already.")
-        self._check_redrive(tx, kept)
-        queue = Queue(name, tx.now_ms, tx.now_ms, kept, tags)
-        tx.put(QUEUES, (name,), queue.to_json())
-        return queue
-
-    def get(self, view: View, name: str) -> Queue:
-        """Raises ``NotFound("queue")``."""
-        queue = self._find(view, name)
-        if queue is None:
-            raise NotFound("queue", "The specified queue does not exist.")
-        return queue
-
-    def all(self, view: View, prefix: str = "") -> Iterator[Queue]:
-        """Queues by name."""
-        for _, row in view.scan(QUEUES, start=(prefix,)):
-            queue = Queue(**row)
-            if not queue.name.startswith(prefix):
-                return
-            yield queue
-
-    def policy(self, view: View, name: str) -> dict[str, Any] | None:
-        """The queue's own policy."""
-        queue = self._find(view, name)
-        return queue.policy if queue else None
-
-    def set_attributes(self, tx: Tx, name: str, attributes: dict[str, str]) -> None:
-        """Change attributes; an empty text takes one away. Raises as ``create`` does."""
-        queue = self.get(tx, name)
-        if "FifoQueue" in attributes and attributes["FifoQueue"] != queue.attributes.get("FifoQueue", "false"):
-            raise Invalid("attribute_value", "The type of a queue can't be changed.")
-        kept = checks.check_attributes(attributes)
-        self._check_redrive(tx, kept)
-        merged = {key: value for key, value in queue.attributes.items() if key not in attributes} | kept
-        tx.put(QUEUES, (name,), replace(queue, attributes=merged, modified_ms=tx.now_ms).to_json())
-
-    def set_tags(self, tx: Tx, name: str, tags: dict[str, str]) -> None:
-        """Replace the tags."""
-        tx.put(QUEUES, (name,), replace(self.get(tx, name), tags=tags).to_json())
-
-    def remove(self, tx: Tx, name: str) -> None:
-        """Delete the queue and everything in it."""
-        self.get(tx, name)
-        self._empty(tx, name)
-        tx.delete(COUNTERS, (name,))
-        tx.delete(QUEUES, (name,))
-        tx.on_commit(f"queue/{name}")
-
-    def purge(self, tx: Tx, name: str) -> None:
-        """Delete every message."""
-        self.get(tx, name)
-        self._empty(tx, name)
-        self._count(tx, name, set_to=0)
+    # -- looking
 
     def counts(self, view: View, name: str) -> tuple[int, int, int]:
         """About how many messages are visible, in flight, and delayed."""
-        row: Any = view.get(COUNTERS, (name,)) or {"messages": 0}
-        hidden = view.scan(SCHEDULE, prefix=(name,), start=(name, view.now_ms + 1), limit=self._limits.in_flight_max)
-        taken = delayed = 0
-        for _, value in hidden:
-            taken += bool(value[0])
-            delayed += not value[0]
-        return max(0, int(row["messages"]) - taken - delayed), taken, delayed
+        queue, most = self.get(view, name), self.limits.count_max
+        visible, taken, delayed = counters(view, queue)[:3]
+        back = shelf.due_counts(view, queue, IN_FLIGHT, most) if taken else 0
+        if queue.fifo:
+            waiting = groups.delayed_count(view, queue, most)
+            return visible + back - waiting, taken - back, waiting
+        ripe = shelf.due_counts(view, queue, DELAYED, most) if delayed else 0
+        return visible + back + ripe, taken - back, delayed - ripe
 
     def next_visible_ms(self, view: View, name: str) -> int | None:
-        """When the first message is or becomes visible."""
-        for key, _ in view.scan(SCHEDULE, prefix=(name,), limit=1):
-            return int(key[1])
-        return None
+        """When the first message is or becomes visible; None if there is none, or no such queue."""
+        queue = self.find(view, name)
+        if queue is None:
+            return None
+        return groups.next_due_ms(view, queue) if queue.fifo else shelf.next_due_ms(view, queue)
 
-    # -- messages
+    def shelf(self, tx: Tx, queue: Queue) -> Shelf:
+        """The queue's messages; ``close`` it in the same transaction."""
+        return GroupedShelf(tx, queue, self.limits) if queue.fifo else Shelf(tx, queue, self.limits)
+
+    # -- sending
 
     def send(
         self,
@@ -145,229 +57,281 @@ class Queues:
         name: str,
         body: str,
         *,
-        attributes: dict[str, Any] | None = None,
+        attributes: Mapping[str, Any] | None = None,
         delay_s: int | None = None,
         group_id: str | None = None,
         deduplication_id: str | None = None,
-        system: dict[str, str] | None = None,
+        system: Mapping[str, str] | None = None,
     ) -> Sent:
-        """Add a message. ``system`` are further system attributes (SenderId, AWSTraceHeader).
+        """``send_message`` in other words."""
+        given = Message(body, attributes or _NOTHING, delay_s, group_id, deduplication_id, system or _NOTHING)
+        return self.send_message(tx, name, given)
 
-        Raises ``NotFound("queue")``, ``TooLarge("message")``, ``Invalid``.
-        """
-        queue = self.get(tx, name)
-        given = attributes or {}
-        checks.check_message(body, given, queue.number("MaximumMessageSize", self._limits.message_bytes_max))
-        if delay_s is not None:
-            checks.check_delay(delay_s, self._limits)
-        deduplication = self._deduplication(queue, body, group_id, deduplication_id, delay_s)
-        if deduplication is not None:
-            earlier = self._earlier(tx, name, deduplication)
-            if earlier is not None:
-                return earlier
-        number = self._count(tx, name, add=1, new=True)
-        message: dict[str, Any] = {"id": new_id(), "body": body, "sent_ms": tx.now_ms, "system": dict(system or {})}
-        if given:
-            message["attributes"] = given
-        if group_id is not None:
-            message["system"]["MessageGroupId"] = group_id
-        sequence = str(_SEQUENCE_START + number) if queue.fifo else ""
-        if deduplication is not None:
-            message["system"] |= {"MessageDeduplicationId": deduplication, "SequenceNumber": sequence}
-        sent = Sent(str(message["id"]), body_md5(body), attributes_md5(given), sequence)
-        if deduplication is not None:
-            kept = {
-                "until_ms": tx.now_ms + _DEDUPLICATION_MS,
-                "sent": [sent.message_id, sent.body_md5, sent.attributes_md5, sequence],
-            }
-            tx.put(DEDUPLICATION, (name, deduplication), kept)
-        delay = queue.number("DelaySeconds", 0) if delay_s is None else delay_s
-        tx.put(MESSAGES, (name, number), message)
-        tx.put(SCHEDULE, (name, tx.now_ms + delay * 1000, number), [0, 0])
+    def send_message(self, tx: Tx, name: str, message: Message) -> Sent:
+        """Add a message. Raises ``NotFound("queue")``, ``TooLarge("message")``, ``Invalid``."""
+        place = self.shelf(tx, self.usable(tx, name))
+        sent = self._send(tx, place, message)
+        place.close()
         tx.on_commit(f"queue/{name}")
         return sent
 
-    def receive(self, tx: Tx, name: str, count: int, visibility_s: int | None = None) -> list[Received]:
+    def send_batch(self, tx: Tx, name: str, messages: Iterable[Message]) -> list[Sent | DomainError]:
+        """Add each message that can be; the others' errors. Raises ``NotFound("queue")``."""
+        place = self.shelf(tx, self.usable(tx, name))
+        results: list[Sent | DomainError] = []
+        for message in messages:
+            try:
+                results.append(self._send(tx, place, message))
+            except DomainError as error:  # raised before anything is written
+                results.append(error)
+        place.close()
+        tx.on_commit(f"queue/{name}")
+        return results
+
+    def _send(self, tx: Tx, place: Shelf, message: Message) -> Sent:
+        """Everything that can be refused is refused before the first writing."""
+        queue, now_ms = place.queue, tx.now_ms
+        checks.check_message(message, queue.number("MaximumMessageSize", self.limits.message_bytes_max))
+        if message.delay_s is not None:
+            checks.check_delay(message.delay_s, self.limits)
+        if message.group_id is not None:
+            checks.check_fifo_id("MessageGroupId", message.group_id)
+        md5s = body_md5(message.body), attributes_md5(message.attributes)
+        row = _new_row(message, now_ms)
+        if queue.fifo:
+            key = _deduplication(queue, message)
+            earlier = recall(tx, queue, *key)
+            if earlier is not None:
+                return Sent(earlier[0], *md5s, earlier[1])
+            sequence = str(_SEQUENCE_START + place.next_number)
+            forget(tx, queue, self.limits.forget_max)
+            remember(tx, queue, [row["id"], sequence], *key)
+            row["deduplication"] = key[-1]
+            place.add(row, now_ms)
+            return Sent(row["id"], *md5s, sequence)
+        if message.deduplication_id is not None:
+            raise Invalid("fifo_id", "The request includes a parameter that is not valid for this queue type: "
+                          "MessageDeduplicationId.")  # fmt: skip
+        delay_s = queue.number("DelaySeconds", 0) if message.delay_s is None else message.delay_s
+        place.add(row, now_ms + delay_s * 1000, DELAYED if delay_s else AVAILABLE)
+        return Sent(row["id"], *md5s)
+
+    # -- receiving
+
+    def receive(
+        self, tx: Tx, name: str, count: int, visibility_s: int | None = None, *, attempt: str | None = None
+    ) -> list[Received]:
         """Take up to ``count`` visible messages, oldest first, hidden from others for ``visibility_s``.
 
-        A message that was received too often goes to the dead-letter queue instead. Raises ``NotFound("queue")``.
+        A message that was received too often goes to the dead-letter queue instead. The same ``attempt`` within five
+        minutes is answered with the same messages, as long as they are all in flight (FIFO queues only).
+        Raises ``NotFound("queue")``, ``Invalid("visibility")``, ``Throttled("in_flight")``.
         """
-        queue = self.get(tx, name)
-        hidden_s = (
-            queue.number("VisibilityTimeout", self._limits.visibility_s) if visibility_s is None else visibility_s
-        )
-        taken: list[Received] = []
-        for at, number, receives, first_ms in self._candidates(tx, queue, count):
-            message: Any = tx.get(MESSAGES, (name, number))
-            if message is None or self._is_expired(queue, message, tx.now_ms):
-                self._drop(tx, name, number, at)
-                continue
-            if self._redriven(tx, queue, message, number, at, receives):
-                continue
-            nonce = secrets.token_hex(8)
-            until = tx.now_ms + hidden_s * 1000
-            first = first_ms or tx.now_ms
-            tx.delete(SCHEDULE, (name, at, number))
-            tx.put(SCHEDULE, (name, until, number), [receives + 1, first])
-            tx.put(TAKEN, (name, number), [until, nonce])
-            taken.append(_received(message, Receipt(name, number, nonce), receives + 1, first))
-            if len(taken) == count:
-                break
-        return taken
+        queue = self.usable(tx, name)
+        hidden_s = queue.number("VisibilityTimeout", self.limits.visibility_s) if visibility_s is None else visibility_s
+        checks.check_visibility(hidden_s, self.limits)
+        place = self.shelf(tx, queue)
+        if attempt is not None and queue.fifo:
+            again = self._again(tx, place, attempt, hidden_s)
+            if again is not None:
+                place.close()
+                return again
+        undertaker = _Undertaker(self, tx, queue)
+        free = self.limits.in_flight_max - place.in_flight
+        if free <= 0 and not place.give_back(self.limits.due_max):
+            if queue.fifo:  # is not told (SQS Developer Guide, "Message quotas")
+                return []
+            raise Throttled("in_flight", f"There are {place.in_flight} messages in flight: delete some of them first.")
+        taken = place.take(count, hidden_s * 1000, undertaker.bury)
+        place.close()
+        undertaker.close()
+        if attempt is not None and queue.fifo and taken:
+            remember(tx, queue, [receipt.handle() for receipt, _ in taken], "attempt", attempt)
+        return [_received(queue, receipt, row) for receipt, row in taken]
+
+    def _again(self, tx: Tx, place: Shelf, attempt: str, hidden_s: int) -> list[Received] | None:
+        """The messages of an earlier reception, hidden anew; None if any of them is not its any more."""
+        handles = recall(tx, place.queue, "attempt", attempt)
+        receipts = [parse_receipt(handle, place.queue) for handle in handles or ()]
+        found = [place.find(receipt) for receipt in receipts]
+        if not found or any(one is None or int(one[0][2]) <= tx.now_ms for one in found):
+            return None
+        messages = []
+        for receipt, one in zip(receipts, found, strict=True):
+            assert one is not None
+            place.hide(one, tx.now_ms + hidden_s * 1000)
+            messages.append(_received(place.queue, receipt, place.whole(one)))
+        return messages
+
+    # -- afterwards
 
     def delete(self, tx: Tx, name: str, receipt_handle: str) -> None:
-        """Delete a received message; an older reception's handle deletes nothing. Raises ``Invalid("receipt_handle")``."""
-        self.get(tx, name)
-        receipt = Receipt.parse(receipt_handle, name)
-        place: Any = tx.get(TAKEN, (name, receipt.number))
-        if place is not None and place[1] == receipt.nonce:
-            self._drop(tx, name, receipt.number, place[0])
-            tx.on_commit(f"queue/{name}")
+        """Delete a received message; an older reception's handle deletes nothing. Raises ``Invalid("receipt_handle")``.
+
+        A FIFO queue refuses the handle once the visibility timeout is over: ``Invalid("receipt_expired")``.
+        """
+        errors = self.delete_batch(tx, name, [receipt_handle])
+        if errors[0] is not None:
+            raise errors[0]
+
+    def delete_batch(self, tx: Tx, name: str, handles: Iterable[str]) -> list[DomainError | None]:
+        """Delete each message that can be; the others' errors. Raises ``NotFound("queue")``."""
+        place = self.shelf(tx, self.get(tx, name))
+        results: list[DomainError | None] = []
+        for handle in handles:
+            try:
+                self._delete(tx, place, handle)
+                results.append(None)
+            except DomainError as error:
+                results.append(error)
+        place.close()
+        if place.queue.fifo:
+            tx.on_commit(f"queue/{name}")  # its group may go on
+        return results
+
+    def _delete(self, tx: Tx, place: Shelf, handle: str) -> None:
+        receipt = parse_receipt(handle, place.queue)
+        found = place.find(receipt)
+        if place.queue.fifo:
+            until_ms = int(found[0][2]) if found is not None else place.changed_ms(receipt) or receipt.until_ms
+            if until_ms <= tx.now_ms:
+                raise Invalid("receipt_expired", f"Value {handle} for parameter ReceiptHandle is invalid. Reason: The "
+                              "receipt handle has expired.")  # fmt: skip
+        if found is not None:
+            place.drop(Event.DELETED, found)
 
     def change_visibility(self, tx: Tx, name: str, receipt_handle: str, seconds: int) -> None:
         """Hide a received message for so long from now on.
 
-        Raises ``Invalid("receipt_handle" | "visibility")``, ``NotFound("in_flight")``.
+        Raises ``Invalid("receipt_handle" | "visibility" | "not_there")``, ``NotFound("in_flight")``.
         """
-        self.get(tx, name)
-        if not 0 <= seconds <= self._limits.visibility_s_max:
-            raise Invalid("visibility", f"Value {seconds} for parameter VisibilityTimeout is invalid.")
-        receipt = Receipt.parse(receipt_handle, name)
-        place: Any = tx.get(TAKEN, (name, receipt.number))
-        if place is None or place[1] != receipt.nonce or place[0] <= tx.now_ms:
-            raise NotFound("in_flight", f"Value {receipt_handle} for parameter ReceiptHandle is invalid. Reason: Message "
-                           "does not exist or is not available for visibility timeout change.")  # fmt: skip
-        value: Any = tx.get(SCHEDULE, (name, place[0], receipt.number)) or [1, tx.now_ms]
-        until = tx.now_ms + seconds * 1000
-        tx.delete(SCHEDULE, (name, place[0], receipt.number))
-        tx.put(SCHEDULE, (name, until, receipt.number), value)
-        tx.put(TAKEN, (name, receipt.number), [until, receipt.nonce])
+        errors = self.change_visibility_batch(tx, name, [(receipt_handle, seconds)])
+        if errors[0] is not None:
+            raise errors[0]
+
+    def change_visibility_batch(
+        self, tx: Tx, name: str, changes: Iterable[tuple[str, int]]
+    ) -> list[DomainError | None]:
+        """Change what can be changed; the others' errors. Raises ``NotFound("queue")``."""
+        place = self.shelf(tx, self.get(tx, name))
+        results: list[DomainError | None] = []
+        for handle, seconds in changes:
+            try:
+                self._change_visibility(tx, place, handle, seconds)
+                results.append(None)
+            except DomainError as error:
+                results.append(error)
+        place.close()
         tx.on_commit(f"queue/{name}")
+        return results
 
-    # -- inside
+    def _change_visibility(self, tx: Tx, place: Shelf, handle: str, seconds: int) -> None:
+        checks.check_visibility(seconds, self.limits)
+        found = place.find(parse_receipt(handle, place.queue))
+        if found is None:
+            raise Invalid("not_there", f"Value {handle} for parameter ReceiptHandle is invalid. Reason: Message does not "
+                          "exist or is not available for visibility timeout change.")  # fmt: skip
+        key, row = found
+        if key[1] != IN_FLIGHT or int(key[2]) <= tx.now_ms:
+            raise NotFound("in_flight", "The specified message isn't in flight.")
+        until_ms, most_s = tx.now_ms + seconds * 1000, self.limits.visibility_s_max
+        if until_ms > row["taken_ms"] + most_s * 1000:
+            raise Invalid("visibility", f"Value {seconds} for parameter VisibilityTimeout is invalid. Reason: Total "
+                          f"VisibilityTimeout for the message is beyond the limit [{most_s} seconds].")  # fmt: skip
+        place.hide(found, until_ms)
 
-    def _find(self, view: View, name: str) -> Queue | None:
-        row: Any = view.get(QUEUES, (name,))
-        return Queue(**row) if row is not None else None
 
-    def _check_redrive(self, tx: Tx, attributes: dict[str, str]) -> None:
-        if "RedrivePolicy" in attributes:
-            arn = json.loads(attributes["RedrivePolicy"])["deadLetterTargetArn"]
-            if self._find(tx, Arn.parse(arn).resource) is None:
-                raise Invalid("attribute_value", f"Value {arn} for parameter RedrivePolicy is invalid. Reason: Dead letter "
-                              "target does not exist.")  # fmt: skip
+class _Undertaker:
+    """Takes messages to the dead-letter queue that were received too often."""
 
-    def _count(self, tx: Tx, name: str, *, add: int = 0, new: bool = False, set_to: int | None = None) -> int:
-        """Keep the number of messages, and give out the next message's number."""
-        row: Any = tx.get(COUNTERS, (name,)) or {"messages": 0, "next": 0}
-        messages = row["messages"] + add if set_to is None else set_to
-        tx.put(COUNTERS, (name,), {"messages": max(0, messages), "next": row["next"] + new})
-        return int(row["next"])
+    def __init__(self, queues: Queues, tx: Tx, queue: Queue) -> None:
+        self._queues = queues
+        self._tx = tx
+        self._queue = queue
+        self._most = queue.redrive[1] if queue.redrive is not None else None
+        self._target: Shelf | None = None
 
-    def _empty(self, tx: Tx, name: str) -> None:
-        for table in (MESSAGES, SCHEDULE, TAKEN, DEDUPLICATION):
-            for key, _ in list(tx.scan(table, prefix=(name,))):
-                tx.delete(table, key)
+    def bury(self, place: Shelf, found: Found) -> bool:
+        """Whether the message was taken there.
 
-    def _drop(self, tx: Tx, name: str, number: int, at: int) -> None:
-        tx.delete(MESSAGES, (name, number))
-        tx.delete(SCHEDULE, (name, at, number))
-        tx.delete(TAKEN, (name, number))
-        self._count(tx, name, add=-1)
-
-    def _deduplication(
-        self, queue: Queue, body: str, group_id: str | None, given: str | None, delay_s: int | None
-    ) -> str | None:
-        if not queue.fifo:
-            if given is not None:
-                raise Invalid("fifo_id", "The request includes a parameter that is not valid for this queue type: "
-                              "MessageDeduplicationId.")  # fmt: skip
-            return None
-        if delay_s:
-            raise Invalid("delay", f"Value {delay_s} for parameter DelaySeconds is invalid. Reason: The request include "
-                          "parameter that is not valid for this queue type.")  # fmt: skip
-        if group_id is None:
-            raise Invalid("group_missing", "The request must contain the parameter MessageGroupId.")
-        checks.check_fifo_id("MessageGroupId", group_id)
-        if given is not None:
-            checks.check_fifo_id("MessageDeduplicationId", given)
-            return given
-        if queue.attributes.get("ContentBasedDeduplication") == "true":
-            return hashlib.sha256(body.encode()).hexdigest()
-        raise Invalid("fifo_id", "The queue should either have ContentBasedDeduplication enabled or "
-                      "MessageDeduplicationId provided explicitly")  # fmt: skip
-
-    def _earlier(self, tx: Tx, name: str, deduplication: str) -> Sent | None:
-        row: Any = tx.get(DEDUPLICATION, (name, deduplication))
-        for key, old in list(tx.scan(DEDUPLICATION, prefix=(name,), limit=self._limits.forget_max)):
-            if isinstance(old, dict) and old["until_ms"] <= tx.now_ms:
-                tx.delete(DEDUPLICATION, key)
-        if row is None or row["until_ms"] <= tx.now_ms:
-            return None
-        return Sent(*row["sent"])
-
-    def _candidates(self, tx: Tx, queue: Queue, count: int) -> list[tuple[int, int, int, int]]:
-        """(visible since, number, receptions, first reception) of messages that may be taken now."""
-        if queue.fifo:
-            return self._in_order(tx, queue.name, count)
-        rows = tx.scan(
-            SCHEDULE, prefix=(queue.name,), end=(queue.name, tx.now_ms + 1), limit=count + self._limits.forget_max
-        )
-        return [(int(key[1]), int(key[2]), int(value[0]), int(value[1])) for key, value in list(rows)]
-
-    def _in_order(self, tx: Tx, name: str, count: int) -> list[tuple[int, int, int, int]]:
-        """As FIFO wants it: nothing of a group while an earlier message of it is hidden."""
-        places = {
-            int(key[2]): (int(key[1]), int(value[0]), int(value[1]))
-            for key, value in tx.scan(SCHEDULE, prefix=(name,), limit=self._limits.fifo_scan_max)
-        }
-        blocked: set[str] = set()
-        found: list[tuple[int, int, int, int]] = []
-        for number in sorted(places):
-            message: Any = tx.get(MESSAGES, (name, number))
-            if message is None:
-                continue
-            group = message["system"].get("MessageGroupId", "")
-            at, receives, first_ms = places[number]
-            if group in blocked:
-                continue
-            if at > tx.now_ms:
-                blocked.add(group)
-                continue
-            found.append((at, number, receives, first_ms))
-            if len(found) == count:
-                break
-        return found
-
-    def _is_expired(self, queue: Queue, message: dict[str, Any], now_ms: int) -> bool:
-        kept_s = queue.number("MessageRetentionPeriod", self._limits.retention_s)
-        return bool(message["sent_ms"] + kept_s * 1000 <= now_ms)
-
-    def _redriven(self, tx: Tx, queue: Queue, message: dict[str, Any], number: int, at: int, receives: int) -> bool:
-        """Move a message that was received too often to the dead-letter queue, with its id and time."""
-        if queue.redrive is None or receives < queue.redrive[1]:
+        It keeps its id and, in a standard queue, its age (SQS Developer Guide, "Using dead-letter queues").
+        """
+        if self._most is None or found[1]["receives"] < self._most:
             return False
-        target = self._find(tx, Arn.parse(queue.redrive[0]).resource)
-        if target is None:
-            return False
-        self._drop(tx, queue.name, number, at)
-        moved = {**message, "system": {**message["system"], "DeadLetterQueueSourceArn": self.arn(queue.name)}}
-        fresh = self._count(tx, target.name, add=1, new=True)
-        tx.put(MESSAGES, (target.name, fresh), moved)
-        tx.put(SCHEDULE, (target.name, tx.now_ms, fresh), [0, 0])
-        tx.on_commit(f"queue/{target.name}")
+        if self._target is None:
+            queue = self._queues.dead_letter_queue(self._tx, self._queue)
+            if queue is None:
+                return False
+            self._target = self._queues.shelf(self._tx, queue)
+        row = fresh_row(place.whole(found), self._queues.arn(self._queue.name))
+        place.drop(Event.DEAD, found)
+        if self._target.queue.fifo:
+            row["sent_ms"] = self._tx.now_ms
+        self._target.add(row, row["sent_ms"])
         return True
 
+    def close(self) -> None:
+        """Count what was buried."""
+        if self._target is not None:
+            self._target.close()
+            self._tx.on_commit(f"queue/{self._target.queue.name}")
 
-def _received(message: dict[str, Any], receipt: Receipt, receives: int, first_ms: int) -> Received:
+
+def fresh_row(row: Row, source: str | None) -> Row:
+    """A message as it arrives in another queue: never received there. ``source`` is where it was too often."""
+    kept: Row = {name: row[name] for name in _LASTING if name in row}
+    if source is not None:
+        kept["source"] = source
+    kept["receives"] = 0
+    return kept
+
+
+_LASTING: Final = ("id", "sent_ms", "body", "attributes", "system", "group", "deduplication")
+
+
+def _new_row(message: Message, now_ms: int) -> Row:
+    row: Row = {"id": new_id(), "sent_ms": now_ms, "receives": 0, "body": message.body}
+    if message.attributes:
+        row["attributes"] = message.attributes
+    if message.system:
+        row["system"] = message.system
+    if message.group_id is not None:
+        row["group"] = message.group_id
+    return row
+
+
+def _deduplication(queue: Queue, message: Message) -> tuple[str, str, str]:
+    """Under which key a FIFO queue remembers a message. Raises ``Invalid`` if it is no message for one."""
+    if message.delay_s:
+        raise Invalid("delay", f"Value {message.delay_s} for parameter DelaySeconds is invalid. Reason: The request "
+                      "include parameter that is not valid for this queue type.")  # fmt: skip
+    if message.group_id is None:
+        raise Invalid("group_missing", "The request must contain the parameter MessageGroupId.")
+    scope = message.group_id if queue.per_group else ""
+    if message.deduplication_id is not None:
+        checks.check_fifo_id("MessageDeduplicationId", message.deduplication_id)
+        return "sent", scope, message.deduplication_id
+    if queue.attributes.get("ContentBasedDeduplication") == "true":
+        return "sent", scope, hashlib.sha256(message.body.encode()).hexdigest()
+    raise Invalid("fifo_id", "The queue should either have ContentBasedDeduplication enabled or "
+                  "MessageDeduplicationId provided explicitly")  # fmt: skip
+
+
+def _received(queue: Queue, receipt: Receipt, row: Row) -> Received:
     system = {
-        **message["system"],
-        "SentTimestamp": str(message["sent_ms"]),
-        "ApproximateReceiveCount": str(receives),
-        "ApproximateFirstReceiveTimestamp": str(first_ms),
+        **row.get("system", _NOTHING),
+        "SentTimestamp": str(row["sent_ms"]),
+        "ApproximateReceiveCount": str(row["receives"]),
+        "ApproximateFirstReceiveTimestamp": str(row["first_ms"]),
     }
-    attributes = message.get("attributes", {})
+    if "group" in row:
+        system["MessageGroupId"] = row["group"]
+    if "source" in row:
+        system["DeadLetterQueueSourceArn"] = row["source"]
+    if queue.fifo:
+        system["MessageDeduplicationId"] = row["deduplication"]
+        system["SequenceNumber"] = str(_SEQUENCE_START + receipt.number)
+    attributes = row.get("attributes") or {}
     return Received(
-        message["id"], receipt.handle(), message["body"], body_md5(message["body"]), attributes,
-        attributes_md5(attributes), system,
-    )  # fmt: skip
+        row["id"], receipt.handle(), row["body"], body_md5(row["body"]), attributes, attributes_md5(attributes), system
+    )

@@ -4,44 +4,55 @@ from __future__ import annotations
 
 import base64
 import binascii
-import hashlib
 import json
-from dataclasses import dataclass, field, fields
+import os
+import re
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property, lru_cache
 from typing import Any, Final
+
+import orjson
 
 from sluiceway.errors import Invalid
 
-#: Tables: ``queues`` (name); ``queue_counters`` (name); ``queue_messages`` (queue, number);
-#: ``queue_schedule`` (queue, time visible, number); ``queue_taken`` (queue, number) for what was received;
-#: ``queue_deduplication`` (queue, id).
 QUEUES: Final = "queues"
-COUNTERS: Final = "queue_counters"
-MESSAGES: Final = "queue_messages"
-SCHEDULE: Final = "queue_schedule"
-TAKEN: Final = "queue_taken"
-DEDUPLICATION: Final = "queue_deduplication"
+_RECEIPT = re.compile(rb"([0-9a-f]{1,16})\.([0-9a-f]{1,15})\.([0-9a-f]{1,15})\.([0-9a-f]{16})\Z")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Queue:
-    """``attributes`` are what the owner set, as text (SQS API reference, CreateQueue)."""
+    """``attributes`` are what the owner set, as text (SQS API reference, CreateQueue).
+
+    ``id`` is the queue's for its life: one made later under the same name has another. ``shelf`` names the messages;
+    a purge gives the queue an empty shelf, and the old one is cleared away in the background.
+    """
 
     name: str
+    id: int
+    shelf: int
     created_ms: int
     modified_ms: int
     attributes: dict[str, str] = field(default_factory=dict)
     tags: dict[str, str] = field(default_factory=dict)
+    purged_ms: int = 0
 
-    @property
+    @cached_property
     def fifo(self) -> bool:
         """Whether messages have groups and an order."""
         return self.attributes.get("FifoQueue") == "true"
+
+    @cached_property
+    def per_group(self) -> bool:
+        """Whether the same deduplication id in another group is another message (high throughput)."""
+        return self.attributes.get("DeduplicationScope") == "messageGroup"
 
     def number(self, name: str, default: int) -> int:
         """A numeric attribute."""
         return int(self.attributes.get(name, default))
 
-    @property
+    @cached_property
     def redrive(self) -> tuple[str, int] | None:
         """The dead-letter queue's ARN and how often a message may be received before it goes there."""
         text = self.attributes.get("RedrivePolicy")
@@ -50,15 +61,44 @@ class Queue:
         policy = json.loads(text)
         return str(policy["deadLetterTargetArn"]), int(policy["maxReceiveCount"])
 
-    @property
+    @cached_property
     def policy(self) -> dict[str, Any] | None:
         """The queue's own policy."""
         text = self.attributes.get("Policy")
         return dict(json.loads(text)) if text else None
 
-    def to_json(self) -> dict[str, Any]:
-        """As it is kept in the table "queues"."""
-        return {item.name: getattr(self, item.name) for item in fields(self)}
+    def to_bytes(self) -> bytes:
+        """As it is kept in the table "queues": JSON, as bytes so that what is read of it is found again by it."""
+        return orjson.dumps(
+            {
+                "name": self.name,
+                "id": self.id,
+                "shelf": self.shelf,
+                "created_ms": self.created_ms,
+                "modified_ms": self.modified_ms,
+                "attributes": self.attributes,
+                "tags": self.tags,
+                "purged_ms": self.purged_ms,
+            }
+        )
+
+
+@lru_cache(maxsize=2048)  # each message asks for its queue; a queue with its policy takes some KiB
+def parse_queue(row: bytes) -> Queue:
+    """The queue in a row of the table "queues". Nobody may change what it holds: it is shared."""
+    return Queue(**orjson.loads(row))
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """What a sender gives. ``system`` are further system attributes (SenderId, AWSTraceHeader)."""
+
+    body: str
+    attributes: Mapping[str, Any] = field(default_factory=dict)
+    delay_s: int | None = None
+    group_id: str | None = None
+    deduplication_id: str | None = None
+    system: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,57 +126,40 @@ class Received:
 
 @dataclass(frozen=True, slots=True)
 class Receipt:
-    """What a receipt handle says: which message, and which of its receptions."""
+    """What a receipt handle says: which message of which queue, how long it was hidden first, and by which reception."""
 
-    queue: str
+    queue: int
+    until_ms: int
     number: int
     nonce: str
 
     def handle(self) -> str:
         """Opaque text for the client."""
-        raw = json.dumps([self.queue, self.number, self.nonce], separators=(",", ":")).encode()
-        return base64.urlsafe_b64encode(raw).decode("ascii")
-
-    @classmethod
-    def parse(cls, handle: str, queue: str) -> Receipt:
-        """Raises ``Invalid("receipt_handle")`` if it is not one of this queue's."""
-        try:
-            name, number, nonce = json.loads(base64.urlsafe_b64decode(handle.encode("ascii")))
-        except (binascii.Error, ValueError, TypeError, RecursionError):
-            raise _unknown() from None
-        if name != queue or not isinstance(number, int) or not isinstance(nonce, str):
-            raise _unknown()
-        return cls(queue, number, nonce)
+        raw = f"{self.queue:x}.{self.until_ms:x}.{self.number:x}.{self.nonce}"
+        return base64.urlsafe_b64encode(raw.encode()).decode("ascii")
 
 
-def _unknown() -> Invalid:
-    return Invalid("receipt_handle", "The input receipt handle is invalid.")
+def new_nonce() -> str:
+    """What nobody can guess who has not received the message."""
+    return os.urandom(8).hex()
 
 
-def body_md5(body: str) -> str:
-    """MD5 of the body, in hex."""
-    return hashlib.md5(body.encode("utf-8", "surrogatepass"), usedforsecurity=False).hexdigest()
+def new_number() -> int:
+    """A name for a queue or a shelf; 62 random bits don't meet again."""
+    return secrets.randbits(62)
 
 
-def attributes_md5(attributes: dict[str, Any]) -> str:
-    """MD5 of message attributes (SQS Developer Guide, "Calculating the MD5 message digest for attributes")."""
-    if not attributes:
-        return ""
-    digest = hashlib.md5(usedforsecurity=False)
-    for name in sorted(attributes):
-        value = attributes[name]
-        kind = value["DataType"]
-        _feed(digest, name.encode())
-        _feed(digest, kind.encode())
-        if kind.startswith("Binary"):
-            digest.update(b"\x02")
-            _feed(digest, base64.b64decode(value["BinaryValue"]))
-        else:
-            digest.update(b"\x01")
-            _feed(digest, value["StringValue"].encode("utf-8", "surrogatepass"))
-    return digest.hexdigest()
+def parse_receipt(handle: str, queue: Queue) -> Receipt:
+    """Raises ``Invalid("receipt_handle")`` if it is not one of this queue's."""
+    try:
+        match = _RECEIPT.match(base64.b64decode(handle.encode("ascii"), altchars=b"-_", validate=True))
+    except (binascii.Error, ValueError):
+        match = None
+    if match is None or int(match[1], 16) != queue.id:
+        raise _unknown(handle)
+    return Receipt(queue.id, int(match[2], 16), int(match[3], 16), match[4].decode("ascii"))
 
 
-def _feed(digest: Any, data: bytes) -> None:
-    digest.update(len(data).to_bytes(4, "big"))
-    digest.update(data)
+def _unknown(handle: str) -> Invalid:
+    shown = handle if len(handle) <= 1024 else handle[:1024] + "..."
+    return Invalid("receipt_handle", f'The input receipt handle "{shown}" is not a valid receipt handle.')

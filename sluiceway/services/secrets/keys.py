@@ -152,6 +152,10 @@ class Keys:
         except NotFound:
             raise Invalid("ciphertext", _BAD_CIPHERTEXT) from None
 
+    def check_usable(self, view: View, name: str) -> None:
+        """Raises ``NotFound("key")``, ``Conflict("disabled" | "state")``."""
+        self._usable(self.get(view, name))
+
     def set_enabled(self, tx: Tx, name: str, enabled: bool) -> None:
         """Raises ``NotFound("key")``, ``Conflict("state")``."""
         key = self.get(tx, name)

@@ -15,16 +15,30 @@ _SQS = "AWS.SimpleQueueService."
 #: What a shape was called in the query protocol that its service spoke before. botocore's newer models leave it out,
 #: and programs compare it (SQS API reference, "Errors" of each action).
 _OLD_CODES: Final[Mapping[str, str]] = {
+    "AccessDeniedException": "AccessDenied",
     "BatchEntryIdsNotDistinct": _SQS + "BatchEntryIdsNotDistinct",
     "BatchRequestTooLong": _SQS + "BatchRequestTooLong",
     "EmptyBatchRequest": _SQS + "EmptyBatchRequest",
     "InvalidBatchEntryId": _SQS + "InvalidBatchEntryId",
+    "KmsAccessDenied": "KMS.AccessDeniedException",
+    "KmsDisabled": "KMS.DisabledException",
+    "KmsInvalidState": "KMS.InvalidStateException",
+    "KmsNotFound": "KMS.NotFoundException",
     "MessageNotInflight": _SQS + "MessageNotInflight",
+    "PurgeQueueInProgress": _SQS + "PurgeQueueInProgress",
     "QueueDeletedRecently": _SQS + "QueueDeletedRecently",
     "QueueDoesNotExist": _SQS + "NonExistentQueue",
     "QueueNameExists": "QueueAlreadyExists",
     "TooManyEntriesInBatchRequest": _SQS + "TooManyEntriesInBatchRequest",
     "UnsupportedOperation": _SQS + "UnsupportedOperation",
+}
+
+#: Statuses in the query protocol that are not 400; in json all of them are.
+_OLD_STATUSES: Final[Mapping[str, int]] = {
+    "AccessDeniedException": 403,
+    "OverLimit": 403,
+    "PurgeQueueInProgress": 403,
+    "ResourceNotFoundException": 404,
 }
 
 
@@ -45,11 +59,15 @@ class Faults:
         """The error as a response."""
         shape = self._shapes.get(code)
         trait: dict[str, Any] = shape.metadata.get("error", {}) if shape is not None else {}
+        if self._protocol == "query" and "awsQueryCompatible" in self._model.metadata:
+            status = _OLD_STATUSES.get(code, status)
         wanted = status or int(trait.get("httpStatusCode") or _DEFAULT_STATUS)
         if self._protocol == "rest-xml":
             return _s3(code, message, request_id, wanted, fields)
         wire_code = str(trait.get("code", code))
         if self._protocol == "query":
+            if "awsQueryCompatible" in self._model.metadata:
+                wire_code = _OLD_CODES.get(wire_code, wire_code)
             return self._query(wire_code, message, request_id, wanted, trait, fields)
         return self._json(code, shape, message, request_id, wanted, trait, fields)
 

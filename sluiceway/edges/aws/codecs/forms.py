@@ -151,10 +151,11 @@ def empty_of(member: Shape) -> Callable[[str], Any]:
 
 
 def _names(name: str, member: Shape) -> tuple[str, ...]:
-    """What a member may be called: a flattened list goes by its items' name, if they have one."""
+    """What a member may be called: a flattened list goes by its items' name, if they have one, else by the member's
+    name on the wire, else by its own (clients of SQS sent both ``Tag.1.Key`` and ``Tags.1.Key``)."""
     own = str(member.serialization.get("name", name))
     if isinstance(member, ListShape) and member.serialization.get("flattened"):
         inner = member.member.serialization.get("name")
         if inner is not None and inner != own:
             return (str(inner), own)
-    return (own,)
+    return (own,) if own == name else (own, name)

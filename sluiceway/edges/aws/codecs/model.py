@@ -128,6 +128,7 @@ class ServiceModel:
     """A service's model, as its file has it."""
 
     def __init__(self, described: Json) -> None:
+        self.described = described
         self.metadata: Json = described["metadata"]
         self._operations: Json = described["operations"]
         self._shapes: Json = described["shapes"]

@@ -8,6 +8,7 @@ from typing import Any
 
 from sluiceway.edges.aws.codecs.faults import Faults
 from sluiceway.edges.aws.codecs.model import OperationModel, ServiceModel, load
+from sluiceway.edges.aws.codecs.older import PATH_PARAMETERS, query_model
 from sluiceway.edges.aws.codecs.operation import (
     JsonOperation,
     OperationCodec,
@@ -32,15 +33,27 @@ class Match:
 
 
 class ServiceCodec:
-    """One service in its protocol. Operations are compiled when they are first used."""
+    """One service in its protocol. Operations are compiled when they are first used.
 
-    def __init__(self, model: ServiceModel) -> None:
+    ``older`` is the same service in the query protocol, if it spoke that before; ``path_parameter`` is what a request's
+    path stands for there, unless it is said in the form (SQS sends forms to the queue's own URL).
+    """
+
+    def __init__(
+        self, model: ServiceModel, older: ServiceCodec | None = None, path_parameter: str | None = None
+    ) -> None:
         self._model = model
+        self._path_parameter = path_parameter
+        self._older = older
         self.protocol: str = model.resolved_protocol
         self._known = frozenset(model.operation_names)
         self._operations: dict[str, OperationCodec] = {}
         self._faults = Faults(model, self.protocol)
         self._routes: Routes | None = None
+
+    def spoken(self, headers: Headers) -> ServiceCodec:
+        """The codec of the protocol that a request with these headers is in."""
+        return self if self._older is None or headers.get("x-amz-target") else self._older
 
     def match(self, method: str, path: str, query: list[tuple[str, str]], headers: Headers, body: bytes) -> Match:
         """Which operation this is. Raises ``NotFound("operation")``."""
@@ -60,6 +73,8 @@ class ServiceCodec:
         self, name: str, method: str, path: str, query: list[tuple[str, str]], headers: Headers, body: bytes
     ) -> dict[str, Any]:
         """The operation's input. Raises ``Invalid("serialization" | "validation" | "xml")``."""
+        if self._path_parameter is not None and path != "/":
+            query = [(self._path_parameter, path), *query]
         try:
             return self._operation(name).read(Wire(path, query, headers, body))
         except (RecursionError, UnicodeDecodeError):
@@ -108,5 +123,10 @@ class Codecs:
         """``service`` is botocore's name ("sqs", "apigatewayv2")."""
         known = self._codecs.get(service)
         if known is None:
-            known = self._codecs[service] = ServiceCodec(load(service))
+            model = load(service)
+            older = query_model(model, service)
+            path_parameter = PATH_PARAMETERS.get(service)
+            known = self._codecs[service] = ServiceCodec(
+                model, ServiceCodec(older, path_parameter=path_parameter) if older is not None else None
+            )
         return known
