@@ -8,7 +8,7 @@ action, resource and resource policy, calls the handler, and serialises what it 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from sluiceway.core.identity import Principal, Scope
@@ -28,7 +28,15 @@ class Call:
     request_id: str
     now_ms: int
     base_url: str
-    conditions: dict[str, list[str]] = field(default_factory=dict)  # policy condition keys and values
+    context: Callable[[], dict[str, list[str]]] = dict
+    _conditions: dict[str, list[str]] | None = None
+
+    @property
+    def conditions(self) -> dict[str, list[str]]:
+        """Policy condition keys and values; gathered when a policy is there that may ask for them."""
+        if self._conditions is None:
+            self._conditions = self.context()
+        return self._conditions
 
 
 Output = dict[str, Any] | None
