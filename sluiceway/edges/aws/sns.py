@@ -142,13 +142,12 @@ class _Sns:
     def _topic_attributes(self, view: View, name: str) -> dict[str, str]:
         topic = self._topics.get(view, name)
         confirmed, pending = self._topics.counts(view, name)
-        policy = topic.policy if topic.policy is not None else self._topics.default_policy(name)
         effective = policies.effective_topic(topic.attributes.get("DeliveryPolicy", ""))
         return {
             "TopicArn": self._topics.arn(name),
             "Owner": self._topics.scope.account,
             "DisplayName": "",
-            "Policy": json.dumps(policy),
+            "Policy": json.dumps(self._topics.shown_policy(topic)),
             "SubscriptionsConfirmed": str(confirmed),
             "SubscriptionsPending": str(pending),
             "SubscriptionsDeleted": str(topic.deleted),
@@ -189,7 +188,7 @@ class _Sns:
 
     def _change_policy(self, tx: Tx, name: str, label: str, statement: dict[str, Any] | None) -> None:
         """Add the statement, or remove the one called ``label``."""
-        policy = dict(self._topics.policy(tx, name))
+        policy = dict(self._topics.shown_policy(self._topics.get(tx, name)))
         given = policy.get("Statement", [])
         statements = list(given) if isinstance(given, list) else [given]
         there = [one for one in statements if one.get("Sid") == label]

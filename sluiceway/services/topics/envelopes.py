@@ -6,6 +6,8 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
+from functools import lru_cache
+from json.encoder import encode_basestring
 from typing import Any, Final, Protocol
 from urllib.parse import urlencode
 
@@ -23,6 +25,7 @@ class Signer(Protocol):
         """Base64 of the RSA signature: with SHA-1 for version "1", with SHA-256 for "2"."""
 
 
+@lru_cache(maxsize=256)  # all subscriptions of a topic write the same one
 def timestamp(time_ms: int) -> str:
     """As SNS writes times: 2012-04-26T20:45:04.751Z."""
     return datetime.fromtimestamp(time_ms / 1000, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
@@ -136,5 +139,11 @@ class Envelopes:
 
 
 def to_text(document: Mapping[str, Any]) -> str:
-    """As it is sent."""
-    return json.dumps(document, ensure_ascii=False, indent=2)
+    """As SNS writes it (Amazon SNS Developer Guide, "Parsing message formats"). Joined here, as the standard
+    library's encoder takes ten times as long when it indents."""
+    lines = [f'  "{name}" : {_json(value)}' for name, value in document.items()]
+    return "{\n" + ",\n".join(lines) + "\n}"
+
+
+def _json(value: Any) -> str:
+    return encode_basestring(value) if isinstance(value, str) else json.dumps(value, ensure_ascii=False)

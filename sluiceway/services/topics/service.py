@@ -33,6 +33,7 @@ from sluiceway.services.topics.values import (
     Topic,
     check_name,
     log_of,
+    topic_of,
 )
 
 _IN_SUBSCRIBE = "Invalid parameter: Attributes Reason: "
@@ -84,13 +85,13 @@ class Topics:
         if sum(1 for _ in tx.scan(TOPICS, limit=self._limits.topics_max)) >= self._limits.topics_max:
             raise Throttled("topics", "Topic limit exceeded")
         topic = Topic(name, tx.now_ms, given, given_tags, policy)
-        tx.put(TOPICS, (name,), topic.to_json())
+        tx.put(TOPICS, (name,), topic.to_row())
         return topic
 
     def find(self, view: View, name: str) -> Topic | None:
         """The topic, or None."""
         row = view.get(TOPICS, (name,))
-        return None if row is None else Topic(**row)
+        return None if row is None else topic_of(row)
 
     def get(self, view: View, name: str) -> Topic:
         """Raises ``NotFound("topic")``."""
@@ -113,19 +114,22 @@ class Topics:
     def listed(self, view: View, after: str = "", limit: int | None = None) -> list[Topic]:
         """Topics by name, after ``after``."""
         start = (after + "\0",) if after else None
-        return [Topic(**row) for _, row in view.scan(TOPICS, start=start, limit=limit)]
+        return [topic_of(row) for _, row in view.scan(TOPICS, start=start, limit=limit)]
 
     def logs(self, view: View) -> list[str]:
         """The logs of all topics, for trimming by age."""
         return [NOTICES, *(log_of(str(key[0])) for key, _ in view.scan(TOPICS))]
 
-    def policy(self, view: View, name: str) -> dict[str, Any]:
-        """The topic's access policy. Raises ``NotFound("topic")``."""
-        topic = self.get(view, name)
-        return topic.policy if topic.policy is not None else self.default_policy(name)
+    def policy(self, view: View, name: str) -> dict[str, Any] | None:
+        """The access policy that the owner set; without one, who may do what is up to the callers' own policies.
+        Raises ``NotFound("topic")``."""
+        return self.get(view, name).policy
 
-    def default_policy(self, name: str) -> dict[str, Any]:
-        """SNS's own: the account may do everything."""
+    def shown_policy(self, topic: Topic) -> dict[str, Any]:
+        """The policy as SNS shows it: its default one grants services of the same account (AWS:SourceOwner)."""
+        return topic.policy if topic.policy is not None else self._default_policy(topic.name)
+
+    def _default_policy(self, name: str) -> dict[str, Any]:
         actions = (
             "GetTopicAttributes SetTopicAttributes AddPermission RemovePermission DeleteTopic Subscribe "
             "ListSubscriptionsByTopic Publish"
@@ -151,14 +155,14 @@ class Topics:
             rules.check_topic(attribute, value, topic.fifo, self._limits)
             kept = {**topic.attributes, attribute: value}
             topic = replace(topic, attributes={key: text for key, text in kept.items() if text})
-        tx.put(TOPICS, (name,), topic.to_json())
+        tx.put(TOPICS, (name,), topic.to_row())
         for subscription in list(self.subscriptions(tx, name)):
             if subscription.confirmed:
                 self._rearm(tx, topic, subscription)
 
     def set_policy(self, tx: Tx, name: str, policy: dict[str, Any]) -> None:
         """Replace the access policy. Raises ``NotFound("topic")``."""
-        tx.put(TOPICS, (name,), replace(self.get(tx, name), policy=policy).to_json())
+        tx.put(TOPICS, (name,), replace(self.get(tx, name), policy=policy).to_row())
 
     def tag(self, tx: Tx, name: str, tags: Mapping[str, str]) -> None:
         """Add or replace tags. Raises ``NotFound("topic")``, ``Invalid("tags")``."""
@@ -166,13 +170,13 @@ class Topics:
         kept = {**topic.tags, **tags}
         if len(kept) > self._limits.tags_max:
             raise Invalid("tags", "Could not complete request: tag quota of per resource exceeded")
-        tx.put(TOPICS, (name,), replace(topic, tags=kept).to_json())
+        tx.put(TOPICS, (name,), replace(topic, tags=kept).to_row())
 
     def untag(self, tx: Tx, name: str, keys: set[str]) -> None:
         """Raises ``NotFound("topic")``."""
         topic = self.get(tx, name)
         kept = {key: value for key, value in topic.tags.items() if key not in keys}
-        tx.put(TOPICS, (name,), replace(topic, tags=kept).to_json())
+        tx.put(TOPICS, (name,), replace(topic, tags=kept).to_row())
 
     # -- publishing
 
@@ -194,7 +198,8 @@ class Topics:
             raise Invalid("batch_empty", "The batch request doesn't contain any entries.")
         if len(publications) > self._limits.batch_max:
             raise TooLarge("batch_count", "The batch request contains more entries than permissible.")
-        if sum(publishing.size_of(one) for one in publications) > self._limits.message_bytes_max:
+        bytes_max = topic.message_bytes_max or self._limits.message_bytes_max
+        if sum(publishing.size_of(one) for one in publications) > bytes_max:
             raise TooLarge("batch", "The length of all the batch messages put together is more than the limit.")
         results: list[Published | DomainError] = []
         for publication in publications:
@@ -243,7 +248,7 @@ class Topics:
         else:
             if topic.subscriptions >= self._limits.subscriptions_max:
                 raise Throttled("subscriptions", "Subscription limit exceeded")
-            tx.put(TOPICS, (name,), replace(topic, subscriptions=topic.subscriptions + 1).to_json())
+            tx.put(TOPICS, (name,), replace(topic, subscriptions=topic.subscriptions + 1).to_row())
         pending = protocol in subscribing.CONFIRMED_BY_ENDPOINT
         made = known or Subscription(new_id(), name, protocol, endpoint, tx.now_ms, not pending, attributes=kept)
         if pending:
@@ -333,7 +338,7 @@ class Topics:
         self._drop(tx, subscription)
         known = self.get(tx, topic)
         if subscription.confirmed:
-            tx.put(TOPICS, (topic,), replace(known, deleted=known.deleted + 1).to_json())
+            tx.put(TOPICS, (topic,), replace(known, deleted=known.deleted + 1).to_row())
         if not signed and subscription.protocol in ("http", "https"):
             token = new_token()
             until_ms = tx.now_ms + self._limits.token_s * 1000
@@ -352,7 +357,7 @@ class Topics:
         """A subscription that was ended by its link returns, unless its endpoint has a new one."""
         if self._same_endpoint(tx, topic.name, subscription.protocol, subscription.endpoint) is not None:
             raise Invalid("token", "Invalid token: the endpoint is subscribed again already")
-        tx.put(TOPICS, (topic.name,), replace(topic, subscriptions=topic.subscriptions + 1).to_json())
+        tx.put(TOPICS, (topic.name,), replace(topic, subscriptions=topic.subscriptions + 1).to_row())
 
     def _same_endpoint(self, view: View, topic: str, protocol: str, endpoint: str) -> Subscription | None:
         row = view.get(ENDPOINTS, (topic, protocol, endpoint))
@@ -370,7 +375,7 @@ class Topics:
         tx.delete(SUBSCRIPTIONS, (subscription.topic, subscription.id))
         tx.delete(ENDPOINTS, (subscription.topic, subscription.protocol, subscription.endpoint))
         topic = self.get(tx, subscription.topic)
-        tx.put(TOPICS, (topic.name,), replace(topic, subscriptions=topic.subscriptions - 1).to_json())
+        tx.put(TOPICS, (topic.name,), replace(topic, subscriptions=topic.subscriptions - 1).to_row())
         if subscription.token:
             tx.delete(TOKENS, (subscription.token,))
         self._reactions.delete(tx, subscription.reaction_id)

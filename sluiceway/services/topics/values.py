@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields
+from functools import cached_property, lru_cache
 from typing import Any, Final
+
+import orjson
 
 from sluiceway.core.identity import Arn
 from sluiceway.errors import Invalid, NotFound
@@ -42,7 +45,7 @@ def check_name(name: str, fifo: bool) -> None:
         raise Invalid("name", "Invalid parameter: Topic Name")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Topic:
     """``attributes`` are what the owner set, as text; ``policy`` is None for the default one."""
 
@@ -54,14 +57,40 @@ class Topic:
     subscriptions: int = 0
     deleted: int = 0  # subscriptions that were confirmed and are deleted
 
-    @property
+    @cached_property
     def fifo(self) -> bool:
         """Whether messages have groups and an order."""
         return self.attributes.get("FifoTopic") == "true"
 
-    def to_json(self) -> dict[str, Any]:
-        """As it is kept in the table "topics"."""
-        return {item.name: getattr(self, item.name) for item in fields(self)}
+    @cached_property
+    def per_group(self) -> bool:
+        """Whether the same deduplication id in another group is another message (high throughput)."""
+        return self.fifo and self.attributes.get("FifoThroughputScope") == "MessageGroup"
+
+    @cached_property
+    def log(self) -> str:
+        """The name of the log that holds its messages."""
+        return log_of(self.name)
+
+    @cached_property
+    def message_bytes_max(self) -> int:
+        """The owner's own limit on messages; 0 for the usual one."""
+        return int(self.attributes.get("MaximumMessageSize", 0))
+
+    def to_row(self) -> bytes:
+        """As it is kept in the table "topics": JSON, as bytes so that what was made of it is found again by it."""
+        return orjson.dumps(asdict(self))
+
+
+def topic_of(row: bytes | dict[str, Any]) -> Topic:
+    """The topic in a row of the table "topics"; older releases wrote rows that are objects."""
+    return _parsed(row) if isinstance(row, bytes) else Topic(**row)
+
+
+@lru_cache(maxsize=2048)  # each message asks for its topic; a topic with its policy takes some KiB
+def _parsed(row: bytes) -> Topic:
+    """Nobody may change what it holds: it is shared."""
+    return Topic(**orjson.loads(row))
 
 
 @dataclass(frozen=True, slots=True)
