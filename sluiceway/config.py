@@ -237,7 +237,11 @@ class DeliverySettings(_Section):
     allow_private_targets: bool = Field(
         False,
         description="Whether webhooks may reach private, loopback and link-local addresses; off, so that a "
-        "subscription can't be used to reach what only this server can reach.",
+        "subscription can't be used to reach what only this server can reach. `SLUICEWAY_ALLOW_PRIVATE_TARGETS=1` "
+        "says the same.",
+    )
+    certificates: Path | None = Field(
+        None, description="PEM file of further authorities whose certificates HTTPS endpoints may have."
     )
     smtp_host: str = Field("", description="Mail server; without it, mail is kept in the outbox.")
     smtp_port: int = Field(587, description="Port of the mail server.")
@@ -252,6 +256,21 @@ class DeliverySettings(_Section):
     twilio_auth_token: SecretStr = Field(SecretStr(""), description="Twilio auth token.")
     twilio_from: str = Field("", description="Sender number (E.164) or messaging service id (MG...) at Twilio.")
     twilio_url: str = Field("https://api.twilio.com", description="Base address of Twilio's REST API.")
+    sms_url: str = Field("", description="Address of an HTTP gateway for text messages, used without Twilio account.")
+    sms_body: str = Field(
+        '{"to": "{to}", "from": "{from}", "text": "{text}", "id": "{id}", "type": "{type}"}',
+        description="JSON that is posted to the gateway; names in braces within its texts are filled in.",
+    )
+    sms_authorization: SecretStr = Field(
+        SecretStr(""), description="Value of the header Authorization for the gateway, such as `Bearer ...`."
+    )
+    sms_from: str = Field("", description="Sender number or name at the gateway, if a message names none.")
+    sms_price_usd: float = Field(
+        0.00645, description="What a text message costs, in USD, counted against the monthly spend limit."
+    )
+    sms_spend_usd: int = Field(
+        1, description="What text messages may cost a month, in USD, if SetSMSAttributes says nothing else; AWS's own."
+    )
     outbox_max: int = Field(10_000, description="Mails and text messages kept in the outbox; older ones are dropped.")
 
 
@@ -524,6 +543,8 @@ def _from_environment(environment: Mapping[str, str]) -> dict[str, Any]:
     A section may be given whole, as JSON; what is given by itself goes before.
     """
     found: dict[str, Any] = {}
+    if private := environment.get(f"{_PREFIX}ALLOW_PRIVATE_TARGETS"):  # a short name; the setting's own goes before
+        found["delivery"] = {"allow_private_targets": private}
     for variable in sorted(name for name in environment if name.upper().startswith(_PREFIX)):
         text = environment[variable]
         section, _, name = variable.upper().removeprefix(_PREFIX).lower().partition("__")
@@ -533,7 +554,7 @@ def _from_environment(environment: Mapping[str, str]) -> dict[str, Any]:
             if field is not None:
                 found[section] = text
         elif not name:
-            found[section] = _json(variable, text, dict)
+            found[section] = {**found.get(section, {}), **_json(variable, text, dict)}
         elif name in kind.model_fields:
             is_list = get_origin(kind.model_fields[name].annotation) is list
             found.setdefault(section, {})[name] = _json(variable, text, list) if is_list else text

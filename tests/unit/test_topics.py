@@ -259,7 +259,7 @@ async def test_mail_is_asked_to_confirm_and_then_delivered(world: World) -> None
 async def test_text_messages(world: World) -> None:
     await world.store.commit(world.topics.subscribe, "news", "sms", "+1 (415) 555-0100")
     await world.publish("to the topic")
-    await world.store.commit(world.topics.text_message, "+14155550101", "straight")
+    await world.store.commit(world.topics.text_message, "+14155550101", Publication("straight"))
     notes = {(note.kind, note.to, note.body) for note in await mails(world, 2)}
     assert notes == {("sms", "+14155550100", "to the topic"), ("sms", "+14155550101", "straight")}
 
@@ -381,8 +381,8 @@ REFUSED: list[tuple[str, tuple[Any, ...], type[DomainError], str]] = [
     ("publish", ("news", Publication("x", attributes={"a b": {"Type": "String", "Value": "x"}})), Invalid, "name"),
     ("publish", ("news", Publication("x", attributes={"a": {"Type": "String", "Value": ""}})), Invalid, "non-empty"),
     ("publish", ("news", Publication("x", attributes={"a": {"Type": "String.Array", "Value": "x"}})), Invalid, "array"),
-    ("text_message", ("nobody", "x"), Invalid, "PhoneNumber"),
-    ("text_message", ("+14155550100", ""), Invalid, "Message"),
+    ("text_message", ("nobody", Publication("x")), Invalid, "PhoneNumber"),
+    ("text_message", ("+14155550100", Publication("")), Invalid, "Empty message"),
 ]
 
 

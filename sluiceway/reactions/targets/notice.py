@@ -10,7 +10,7 @@ from sluiceway.core.store import Entry
 from sluiceway.reactions.target import Attempt, Delivered, OutwardTarget
 from sluiceway.reactions.targets.http import post_document
 from sluiceway.reactions.targets.mail import Mailer
-from sluiceway.reactions.targets.phone import Texter
+from sluiceway.reactions.targets.phone import Texter, text_of
 from sluiceway.reactions.targets.web import Web
 from sluiceway.services.topics.envelopes import Envelopes, to_text
 
@@ -29,7 +29,7 @@ class NoticeTarget(OutwardTarget):
         for entry in entries:
             notice = entry.value
             if notice["protocol"] == "sms":
-                await self._texter.send(notice["endpoint"], notice["text"])
+                await self._texter.send(text_of(notice["endpoint"], notice["text"], notice["id"], notice))
             elif notice["protocol"] in ("http", "https"):
                 text = to_text(self._envelopes.confirmation(notice))
                 ids = {name: notice[name] for name in ("id", "topic_arn", "subscription_arn")}

@@ -21,6 +21,8 @@ _TYPE = re.compile(r"(?:String|Number|Binary)(?:\.[^\s\x00-\x1f]+)?")
 _NUMBER = re.compile(r"[+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]{1,3})?")
 _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 _FIFO_ID = re.compile(r"[A-Za-z0-9!-/:-@\[-`{-~]{1,128}")
+#: What SNS itself understands, of text messages and mobile push.
+_OWN_NAMES: Final = ("AWS.SNS.", "AWS.MM.")
 #: Keys of a ``MessageStructure=json`` that are somebody's text; the others are ignored.
 _PROTOCOLS: Final = frozenset(
     {"default", "application", "email", "email-json", "firehose", "http", "https", "lambda", "sms", "sqs"}
@@ -65,7 +67,8 @@ def _check_subject(subject: str, chars_max: int) -> None:
 
 def _check_attribute(name: str, attribute: Mapping[str, str]) -> None:
     kind, value = attribute["Type"], attribute["Value"]
-    if not _ATTRIBUTE_NAME.fullmatch(name) or name.lower().startswith(("aws.", "amazon.")):
+    reserved = name.lower().startswith(("aws.", "amazon.")) and not name.startswith(_OWN_NAMES)
+    if not _ATTRIBUTE_NAME.fullmatch(name) or reserved:
         raise Invalid("message_attribute", f"The message attribute name '{name[:256]}' is invalid.")
     if not _TYPE.fullmatch(kind) or len(kind) > 256:
         raise Invalid(

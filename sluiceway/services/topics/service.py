@@ -20,6 +20,7 @@ from sluiceway.errors import AlreadyExists, DomainError, Invalid, NotFound, Thro
 from sluiceway.services.reactions import Reactions
 from sluiceway.services.topics import attributes as rules
 from sluiceway.services.topics import publishing, subscribing
+from sluiceway.services.topics.texting import choices_of, clean_phone
 from sluiceway.services.topics.values import (
     DEDUPLICATION,
     ENDPOINTS,
@@ -67,7 +68,7 @@ class Topics:
     ) -> Topic:
         """Make a topic; the one that is there already if its attributes and tags are the same.
 
-        Raises ``Invalid("name" | "attribute" | "policy" | "tags")``, ``AlreadyExists("topic")``,
+        Raises ``Invalid("name" | "attribute" | "policy" | "tag_count")``, ``AlreadyExists("topic")``,
         ``Throttled("topics")``.
         """
         given, given_tags = dict(attributes or {}), dict(tags or {})
@@ -81,7 +82,7 @@ class Topics:
         if known is not None:
             return _same(known, given, given_tags, policy)
         if len(given_tags) > self._limits.tags_max:
-            raise Invalid("tags", "Could not complete request: tag quota of per resource exceeded")
+            raise Invalid("tag_count", "Could not complete request: tag quota of per resource exceeded")
         if sum(1 for _ in tx.scan(TOPICS, limit=self._limits.topics_max)) >= self._limits.topics_max:
             raise Throttled("topics", "Topic limit exceeded")
         topic = Topic(name, tx.now_ms, given, given_tags, policy)
@@ -165,11 +166,11 @@ class Topics:
         tx.put(TOPICS, (name,), replace(self.get(tx, name), policy=policy).to_row())
 
     def tag(self, tx: Tx, name: str, tags: Mapping[str, str]) -> None:
-        """Add or replace tags. Raises ``NotFound("topic")``, ``Invalid("tags")``."""
+        """Add or replace tags. Raises ``NotFound("topic")``, ``Invalid("tag_count")``."""
         topic = self.get(tx, name)
         kept = {**topic.tags, **tags}
         if len(kept) > self._limits.tags_max:
-            raise Invalid("tags", "Could not complete request: tag quota of per resource exceeded")
+            raise Invalid("tag_count", "Could not complete request: tag quota of per resource exceeded")
         tx.put(TOPICS, (name,), replace(topic, tags=kept).to_row())
 
     def untag(self, tx: Tx, name: str, keys: set[str]) -> None:
@@ -188,8 +189,10 @@ class Topics:
         """``publish`` with a FIFO topic's sequence number."""
         return publishing.append(tx, self.get(tx, name), publication, self._limits)
 
-    def post_batch(self, tx: Tx, name: str, publications: Sequence[Publication]) -> Sequence[Published | DomainError]:
-        """Append several messages; each is accepted or refused by itself.
+    def post_batch(
+        self, tx: Tx, name: str, publications: Sequence[Publication | DomainError]
+    ) -> Sequence[Published | DomainError]:
+        """Append several messages; each is accepted or refused by itself (one that is an error stays one).
 
         Raises ``NotFound("topic")``, ``Invalid("batch_empty")``, ``TooLarge("batch" | "batch_count")``.
         """
@@ -199,22 +202,28 @@ class Topics:
         if len(publications) > self._limits.batch_max:
             raise TooLarge("batch_count", "The batch request contains more entries than permissible.")
         bytes_max = topic.message_bytes_max or self._limits.message_bytes_max
-        if sum(publishing.size_of(one) for one in publications) > bytes_max:
+        if sum(publishing.size_of(one) for one in publications if isinstance(one, Publication)) > bytes_max:
             raise TooLarge("batch", "The length of all the batch messages put together is more than the limit.")
         results: list[Published | DomainError] = []
         for publication in publications:
+            if isinstance(publication, DomainError):
+                results.append(publication)
+                continue
             try:
                 results.append(publishing.append(tx, topic, publication, self._limits))
             except DomainError as error:  # raised before anything of it was written
                 results.append(error)
         return results
 
-    def text_message(self, tx: Tx, phone: str, text: str) -> str:
-        """Send a text message to a phone without a topic; its id. Raises ``Invalid("endpoint" | "message")``."""
+    def text_message(self, tx: Tx, phone: str, publication: Publication) -> str:
+        """Send a text message to a phone without a topic; its id. Raises ``Invalid("endpoint")`` and as ``publish``."""
+        to = clean_phone(phone)
+        texts = publishing.check(publication, self._limits.message_bytes_max, self._limits)
+        text = publication.message if texts is None else texts.get("sms", texts["default"])
         if not 0 < len(text) <= self._limits.sms_bytes_max:
-            raise Invalid("message", "Invalid parameter: Message")
-        notice = {"type": "Text", "protocol": "sms", "endpoint": subscribing.clean_phone(phone), "text": text}
-        return self._notify(tx, notice)
+            raise Invalid("message", "Invalid parameter: Message Reason: a text message has 1 to 1600 characters")
+        choices = choices_of(publication.attributes)
+        return self._notify(tx, {"type": "Text", "protocol": "sms", "endpoint": to, "text": text, **choices})
 
     # -- subscriptions
 
@@ -225,6 +234,7 @@ class Topics:
         protocol: str,
         endpoint: str,
         attributes: Mapping[str, str] | None = None,
+        principal: str = "",
     ) -> Subscription:
         """Subscribe an endpoint. HTTP(S) and mail endpoints are asked to confirm, the others are
         confirmed at once; a reaction begins at the end of the topic's log then. The same endpoint again
@@ -250,7 +260,9 @@ class Topics:
                 raise Throttled("subscriptions", "Subscription limit exceeded")
             tx.put(TOPICS, (name,), replace(topic, subscriptions=topic.subscriptions + 1).to_row())
         pending = protocol in subscribing.CONFIRMED_BY_ENDPOINT
-        made = known or Subscription(new_id(), name, protocol, endpoint, tx.now_ms, not pending, attributes=kept)
+        made = known or Subscription(
+            new_id(), name, protocol, endpoint, tx.now_ms, not pending, attributes=kept, principal=principal
+        )
         if pending:
             return self._ask(tx, topic, made)
         self._save(tx, made)
@@ -266,15 +278,20 @@ class Topics:
         return subscription
 
     def confirm(
-        self, tx: Tx, token: str, authenticated: bool = False, unsubscribe_signed: bool = False
+        self,
+        tx: Tx,
+        token: str,
+        authenticated: bool = False,
+        unsubscribe_signed: bool = False,
+        topic_name: str | None = None,
     ) -> Subscription:
-        """Confirm by the token that the endpoint was sent; again and again if need be.
+        """Confirm by the token that the endpoint was sent (for ``topic_name``, if given); again and again if need be.
 
         ``unsubscribe_signed`` (by an authenticated caller) lets only signed requests end it. Raises
         ``Invalid("token")``.
         """
         row = tx.get(TOKENS, (token,))
-        if row is None:
+        if row is None or topic_name not in (None, row["topic"]):
             raise Invalid("token", "Invalid token")
         found = tx.get(SUBSCRIPTIONS, (row["topic"], row["id"]))
         again = row.get("again")

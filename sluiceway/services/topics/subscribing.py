@@ -13,6 +13,7 @@ from sluiceway.core.reaction import Reaction, Target
 from sluiceway.errors import Invalid, NotImplementedYet
 from sluiceway.services.topics import policies
 from sluiceway.services.topics.attributes import dead_letter_of
+from sluiceway.services.topics.texting import clean_phone
 from sluiceway.services.topics.values import Subscription, Topic, log_of
 
 #: Protocol -> kind of target.
@@ -28,15 +29,6 @@ KINDS: Final[Mapping[str, str]] = {
 #: Endpoints that somebody else may own, and that must agree first.
 CONFIRMED_BY_ENDPOINT: Final = frozenset({"http", "https", "email", "email-json"})
 _MAIL = re.compile(r"[^@\s<>,;:\"()\[\]\\]{1,64}@[A-Za-z0-9](?:[A-Za-z0-9.-]{0,251}[A-Za-z0-9])?")
-_PHONE = re.compile(r"\+[1-9]\d{4,14}")
-
-
-def clean_phone(number: str) -> str:
-    """An E.164 number. Raises ``Invalid("endpoint")``."""
-    digits = re.sub(r"[ ().-]", "", number)
-    if not _PHONE.fullmatch(digits):
-        raise Invalid("endpoint", f"Invalid parameter: PhoneNumber Reason: {number[:40]} is not valid to publish to")
-    return digits
 
 
 def check_endpoint(topic: Topic, protocol: str, endpoint: str, scope: Scope) -> str:

@@ -108,6 +108,7 @@ class Subscription:
     attributes: dict[str, str] = field(default_factory=dict)
     authenticated: bool = False  # confirmed by a signed request
     unsubscribe_signed: bool = False  # only signed requests may end it
+    principal: str = ""  # the ARN of who subscribed it
 
     @property
     def reaction_id(self) -> str:
@@ -142,14 +143,16 @@ class Published:
     sequence: str = ""
 
 
-def topic_name(arn: str) -> str:
-    """The name in a topic's ARN. Raises ``Invalid("arn")``."""
+def topic_name(arn: str, parameter: str = "TopicArn") -> str:
+    """The name in a topic's ARN; ``parameter`` is what the caller calls it. Raises ``Invalid("arn")``."""
     try:
         parsed = Arn.parse(arn)
     except ValueError:
-        raise Invalid("arn", "Invalid parameter: TopicArn") from None
+        parts = len(arn.split(":"))
+        reason = f" Reason: An ARN must have at least 6 elements, not {parts}" if parts < 6 else ""
+        raise Invalid("arn", f"Invalid parameter: {parameter}{reason}") from None
     if parsed.service != "sns" or ":" in parsed.resource:
-        raise Invalid("arn", "Invalid parameter: TopicArn")
+        raise Invalid("arn", f"Invalid parameter: {parameter}")
     return parsed.resource
 
 
@@ -160,6 +163,6 @@ def subscription_key(arn: str) -> tuple[str, str]:
         raise NotFound("subscription", "Subscription does not exist")
     parts = arn.split(":")
     if len(parts) != 7 or parts[:3] != ["arn", "aws", "sns"] or not parts[5] or not parts[6]:
-        raise Invalid("subscription_arn", "Invalid parameter: SubscriptionArn Reason: An ARN must have at "
-                      "least 6 elements, not " + str(len(parts)))  # fmt: skip
+        reason = f" Reason: An ARN must have at least 6 elements, not {len(parts)}" if len(parts) < 6 else ""
+        raise Invalid("subscription_arn", "Invalid parameter: SubscriptionArn" + reason)
     return parts[5], parts[6]
