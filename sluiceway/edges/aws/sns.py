@@ -26,6 +26,7 @@ from sluiceway.errors import (
 )
 from sluiceway.services.access import authorize
 from sluiceway.services.topics import Publication, Published, Subscription, Topic, Topics, policies
+from sluiceway.services.topics.subscribing import shown_endpoint
 from sluiceway.services.topics.texting import Texting
 from sluiceway.services.topics.values import subscription_key, topic_name
 
@@ -339,7 +340,7 @@ class _Sns:
             "SubscriptionArn": self._topics.subscription_arn(subscription),
             "TopicArn": self._topics.arn(topic_name),
             "Protocol": subscription.protocol,
-            "Endpoint": subscription.endpoint,
+            "Endpoint": shown_endpoint(subscription.endpoint),
             "Owner": self._topics.scope.account,
             **({"SubscriptionPrincipal": subscription.principal} if subscription.principal else {}),
             "ConfirmationWasAuthenticated": _word(subscription.authenticated),
@@ -385,7 +386,7 @@ class _Sns:
             "SubscriptionArn": arn if subscription.confirmed else "PendingConfirmation",
             "Owner": self._topics.scope.account,
             "Protocol": subscription.protocol,
-            "Endpoint": subscription.endpoint,
+            "Endpoint": shown_endpoint(subscription.endpoint),
             "TopicArn": self._topics.arn(subscription.topic),
         }
 

@@ -32,7 +32,8 @@ class NoticeTarget(OutwardTarget):
                 await self._texter.send(text_of(notice["endpoint"], notice["text"], notice["id"], notice))
             elif notice["protocol"] in ("http", "https"):
                 text = to_text(self._envelopes.confirmation(notice))
-                ids = {name: notice[name] for name in ("id", "topic_arn", "subscription_arn")}
+                known = () if notice["type"] == "SubscriptionConfirmation" else ("subscription_arn",)
+                ids = {name: notice[name] for name in ("id", "topic_arn", *known)}
                 await post_document(self._web, notice["endpoint"], text, notice["type"], ids, {})
             else:
                 await self._mail(notice)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import socket
 
+from aiohttp import AddrInfoType
 from aiohttp.abc import AbstractResolver, ResolveResult
 from aiohttp.resolver import ThreadedResolver
 
-from sluiceway.reactions.targets.guard import Refused, is_public
+from sluiceway.reactions.targets.guard import Refused, check_literal, is_public
 
 
 class PublicResolver(AbstractResolver):
@@ -29,3 +30,11 @@ class PublicResolver(AbstractResolver):
     async def close(self) -> None:
         """Let go of the inner resolver."""
         await self._inner.close()
+
+
+def guarded_socket(address: AddrInfoType) -> socket.socket:
+    """A socket for a connection to ``address``, which is what the system will connect to: the last check, whatever
+    a URL looked like before. Raises ``Refused``."""
+    family, kind, protocol, _, place = address
+    check_literal(str(place[0]))
+    return socket.socket(family, kind, protocol)

@@ -6,7 +6,7 @@ import json
 import re
 from collections.abc import Mapping
 from typing import Any, Final
-from urllib.parse import urlsplit
+from urllib.parse import urlsplit, urlunsplit
 
 from sluiceway.core.identity import Arn, Scope
 from sluiceway.core.reaction import Reaction, Target
@@ -84,6 +84,15 @@ def _check_arn(topic: Topic, protocol: str, endpoint: str, scope: Scope) -> None
         )
 
 
+def shown_endpoint(endpoint: str) -> str:
+    """As lists show it: a password in a URL is nobody's business."""
+    url = urlsplit(endpoint)
+    if url.scheme not in ("http", "https") or url.password is None:
+        return endpoint
+    credentials, _, place = url.netloc.rpartition("@")
+    return urlunsplit(url._replace(netloc=f"{credentials.partition(':')[0]}:****@{place}"))
+
+
 def address_of(protocol: str, endpoint: str) -> str:
     """What the target's code understands: the name in an ARN, or the endpoint itself."""
     if protocol == "sqs":
@@ -114,8 +123,10 @@ def reaction_of(topic: Topic, subscription: Subscription, scope: Scope) -> React
         "raw": attributes.get("RawMessageDelivery") == "true",
     }
     if subscription.protocol in ("http", "https"):
-        request = policies.effective(topic_policy, own_policy)["requestPolicy"]
-        options["content_type"] = request["headerContentType"]
+        effective = policies.effective(topic_policy, own_policy)
+        options["content_type"] = effective["requestPolicy"]["headerContentType"]
+        if rate := (effective["throttlePolicy"] or {}).get("maxReceivesPerSecond"):
+            options["per_second"] = rate
     if subscription.protocol == "lambda":
         options["arn"] = subscription.endpoint
     if topic.attributes.get("DisplayName"):
