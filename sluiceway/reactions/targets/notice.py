@@ -9,7 +9,7 @@ from sluiceway.core.reaction import Reaction
 from sluiceway.core.store import Entry
 from sluiceway.reactions.target import Attempt, Delivered, OutwardTarget
 from sluiceway.reactions.targets.http import post_document
-from sluiceway.reactions.targets.mail import Mailer
+from sluiceway.reactions.targets.mail import Mail, Mailer
 from sluiceway.reactions.targets.phone import Texter, text_of
 from sluiceway.reactions.targets.web import Web
 from sluiceway.services.topics.envelopes import Envelopes, to_text
@@ -50,4 +50,4 @@ class NoticeTarget(OutwardTarget):
                 f"{self._envelopes.confirm_page(notice['token'])}\n\n"
                 "If you did not ask for this, do nothing.\n"
             )
-        await self._mailer.send(notice["endpoint"], f"Confirm your subscription to {topic}", body, notice["id"])
+        await self._mailer.send(Mail(notice["endpoint"], f"Confirm your subscription to {topic}", body, notice["id"]))

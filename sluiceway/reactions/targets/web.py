@@ -80,7 +80,7 @@ class Web:
                     use_dns_cache=False,
                     resolver=PublicResolver() if self._guarded else None,
                     socket_factory=guarded_socket if self._guarded else None,
-                    ssl=_trust(self._settings),
+                    ssl=trust(self._settings),
                 ),
                 timeout=aiohttp.ClientTimeout(total=self._settings.http_s),
                 trust_env=False,
@@ -106,7 +106,7 @@ def check_status(host: str, status: int, answer: bytes) -> None:
     raise DeliveryFailed(reason, permanent=400 <= status < 500 and status != 429)
 
 
-def _trust(settings: DeliverySettings) -> ssl.SSLContext:
+def trust(settings: DeliverySettings) -> ssl.SSLContext:
     """The system's authorities, and the operator's own. Raises ``OSError`` if their file can't be read."""
     context = ssl.create_default_context()
     if settings.certificates is not None:
