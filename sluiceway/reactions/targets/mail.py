@@ -5,9 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from email.headerregistry import Address
 from email.message import EmailMessage
-from email.utils import formataddr, formatdate
-from typing import Any
+from email.utils import formatdate
+from typing import Any, Final
 
 from sluiceway.config import DeliverySettings
 from sluiceway.core.clock import Clock
@@ -19,6 +20,7 @@ from sluiceway.reactions.targets.web import trust
 from sluiceway.services.outbox import Note, Outbox
 from sluiceway.services.topics.envelopes import Envelopes, text_for, to_text
 
+_REASON: Final = 300  # characters of a server's words that are kept
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]+")
 
 
@@ -67,18 +69,22 @@ class Mailer:
         except aiosmtplib.SMTPRecipientsRefused as error:
             refused = error.recipients[0]
             permanent = refused.code >= 500
-            raise DeliveryFailed(f"The mail server refused {to}: {refused.code} {refused.message}", permanent) from None
+            reason = f"The mail server refused {to}: {refused.code} {_line(refused.message)[:_REASON]}"
+            raise DeliveryFailed(reason, permanent) from None
         except aiosmtplib.SMTPResponseException as error:
-            # 5xx is final for the mail itself; for the server's greeting or log-in, somebody can mend it.
+            # 5xx is final for the mail itself; for the server's greeting or log-in, somebody can mend it. What is
+            # no answer of SMTP's has the code -1.
             permanent = error.code >= 500 and isinstance(error, aiosmtplib.SMTPDataError)
-            raise DeliveryFailed(f"The mail server answered {error.code} {error.message}", permanent) from None
+            answer = f"answered {error.code} " if error.code > 0 else "talks nonsense: "
+            raise DeliveryFailed(f"The mail server {answer}{_line(error.message)[:_REASON]}", permanent) from None
         except (aiosmtplib.SMTPException, OSError, ValueError) as error:
-            raise DeliveryFailed(f"The mail could not be sent: {type(error).__name__}: {error}") from None
+            words = _line(str(error))[:_REASON]
+            raise DeliveryFailed(f"The mail could not be sent: {type(error).__name__}: {words}") from None
 
     def _message(self, mail: Mail) -> EmailMessage:
         sender = self._settings.mail_from
         message = EmailMessage()
-        message["From"] = formataddr((_line(mail.sender_name), sender)) if mail.sender_name else sender
+        message["From"] = Address(_line(mail.sender_name), addr_spec=sender)
         message["To"] = mail.to
         message["Subject"] = _line(mail.subject)
         message["Date"] = formatdate(self._clock.now_ms() / 1000)
