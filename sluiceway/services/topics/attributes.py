@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any, Final
 
 from sluiceway.config import TopicSettings
@@ -15,6 +15,7 @@ from sluiceway.core.policy.check import check_resource_policy
 from sluiceway.core.policy.check import parse_policy as parse_policy_document
 from sluiceway.errors import Invalid, NotImplementedYet, TooLarge
 from sluiceway.services.topics import policies
+from sluiceway.services.topics.values import Topic
 
 _FEEDBACK = re.compile(r"(HTTP|Firehose|Lambda|Application|SQS)(Success|Failure)FeedbackRoleArn")
 _SAMPLE = re.compile(r"(HTTP|Firehose|Lambda|Application|SQS)SuccessFeedbackSampleRate")
@@ -32,6 +33,8 @@ _TOPIC: Final[Mapping[str, frozenset[str] | None]] = {
 }
 _ROLE = re.compile(r"arn:aws[a-z-]*:iam::[0-9]{12}:role/\S{1,512}")
 _MESSAGE_BYTES: Final = (1024, 1024 * 1024)
+_LARGE_BYTES: Final = 256 * 1024
+_LARGE_SUBSCRIPTIONS_MAX: Final = 100
 _FIFO_ONLY: Final = frozenset({"ContentBasedDeduplication", "FifoThroughputScope"})
 #: Protocols whose endpoints can get the bare message.
 RAW_PROTOCOLS: Final = frozenset({"sqs", "http", "https"})
@@ -60,6 +63,19 @@ def check_topic(name: str, value: str, fifo: bool, limits: TopicSettings) -> Non
 
 def _is_between(value: str, low: int, high: int) -> bool:
     return value.isascii() and value.isdigit() and len(value) < 9 and low <= int(value) <= high
+
+
+def check_large(topic: Topic, protocols: Collection[str], subscriptions: int) -> None:
+    """Messages above 256 KiB are for queues and functions, and for 100 of them at most (API reference, CreateTopic,
+    MaximumMessageSize). Raises ``Invalid("attribute")``."""
+    if topic.message_bytes_max <= _LARGE_BYTES:
+        return
+    if subscriptions > _LARGE_SUBSCRIPTIONS_MAX or not set(protocols) <= {"sqs", "lambda"}:
+        raise Invalid(
+            "attribute",
+            "Invalid parameter: MaximumMessageSize Reason: a topic above 256 KiB has at most 100 subscriptions, "
+            "of queues and functions",
+        )
 
 
 def parse_access_policy(text: str, limits: TopicSettings) -> dict[str, Any] | None:

@@ -156,6 +156,8 @@ class Topics:
             rules.check_topic(attribute, value, topic.fifo, self._limits)
             kept = {**topic.attributes, attribute: value}
             topic = replace(topic, attributes={key: text for key, text in kept.items() if text})
+            if attribute == "MaximumMessageSize":
+                rules.check_large(topic, {one.protocol for one in self.subscriptions(tx, name)}, topic.subscriptions)
         tx.put(TOPICS, (name,), topic.to_row())
         for subscription in list(self.subscriptions(tx, name)):
             if subscription.confirmed:
@@ -245,6 +247,7 @@ class Topics:
         topic = self.get(tx, name)
         endpoint = subscribing.check_endpoint(topic, protocol, endpoint, self.scope)
         kept = rules.check_subscription(protocol, attributes or {}, self._limits, _IN_SUBSCRIBE)
+        subscribing.check_letters(topic, endpoint, kept, self.scope, _IN_SUBSCRIBE)
         known = self._same_endpoint(tx, name, protocol, endpoint)
         if known is not None and attributes and known.attributes != kept:
             raise AlreadyExists(
@@ -259,6 +262,7 @@ class Topics:
             if topic.subscriptions >= self._limits.subscriptions_max:
                 raise Throttled("subscriptions", "Subscription limit exceeded")
             tx.put(TOPICS, (name,), replace(topic, subscriptions=topic.subscriptions + 1).to_row())
+            rules.check_large(topic, {protocol}, topic.subscriptions + 1)
         pending = protocol in subscribing.CONFIRMED_BY_ENDPOINT
         made = known or Subscription(
             new_id(), name, protocol, endpoint, tx.now_ms, not pending, attributes=kept, principal=principal
@@ -338,10 +342,12 @@ class Topics:
         subscription = self.subscription(tx, topic, subscription_id)
         merged = {**subscription.attributes, name: value}
         kept = rules.check_subscription(subscription.protocol, merged, self._limits, "Invalid parameter: ")
+        owner = self.get(tx, topic)
+        subscribing.check_letters(owner, subscription.endpoint, kept, self.scope, "Invalid parameter: ")
         subscription = replace(subscription, attributes=kept)
         self._save(tx, subscription)
         if subscription.confirmed:
-            self._rearm(tx, self.get(tx, topic), subscription)
+            self._rearm(tx, owner, subscription)
 
     def unsubscribe(self, tx: Tx, topic: str, subscription_id: str, signed: bool = True) -> None:
         """End a subscription; nothing happens if it is gone. An unsigned request tells the endpoint, with

@@ -56,6 +56,22 @@ def check_endpoint(topic: Topic, protocol: str, endpoint: str, scope: Scope) -> 
     return endpoint
 
 
+def check_letters(topic: Topic, endpoint: str, attributes: Mapping[str, str], scope: Scope, prefix: str) -> None:
+    """The dead-letter queue is of this account and region, and keeps an order that there is (Developer Guide, "Amazon
+    SNS dead-letter queues"). Raises ``Invalid("attribute")``."""
+    target = dead_letter_of(attributes.get("RedrivePolicy", ""), prefix)
+    if target is None:
+        return
+    arn = Arn.parse(target)
+    if (arn.account, arn.region) != (scope.account, scope.region):
+        raise Invalid("attribute", f"{prefix}RedrivePolicy: deadLetterTargetArn is an invalid arn")
+    if topic.fifo and endpoint.endswith(".fifo") and not arn.resource.endswith(".fifo"):
+        raise Invalid(
+            "attribute",
+            f"{prefix}RedrivePolicy: must use a FIFO queue as DLQ for a FIFO Subscription to a FIFO Topic.",
+        )
+
+
 def _check_url(protocol: str, endpoint: str) -> None:
     try:
         url = urlsplit(endpoint)
