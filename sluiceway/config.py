@@ -214,7 +214,9 @@ class TopicSettings(_Section):
     message_bytes_max: int = Field(256 * KiB, description="Bytes of a message with its attributes, or of a batch.")
     batch_max: int = Field(10, description="Messages of one PublishBatch.")
     topics_max: int = Field(100_000, description="Topics of the account.")
-    subscriptions_max: int = Field(100_000, description="Subscriptions of a topic.")
+    subscriptions_max: int = Field(
+        20_000, description="Subscriptions of a topic; it is deleted with all of them in one transaction (1 s)."
+    )
     filter_bytes_max: int = Field(256 * KiB, description="Bytes of a filter policy.")
     policy_bytes_max: int = Field(30 * KiB, description="Bytes of a topic's policy.")
     tags_max: int = Field(50, description="Tags of a topic.")

@@ -119,7 +119,7 @@ class Topics:
 
     def logs(self, view: View) -> list[str]:
         """The logs of all topics, for trimming by age."""
-        return [NOTICES, *(log_of(str(key[0])) for key, _ in view.scan(TOPICS))]
+        return [*NOTICES.values(), *(log_of(str(key[0])) for key, _ in view.scan(TOPICS))]
 
     def policy(self, view: View, name: str) -> dict[str, Any] | None:
         """The access policy that the owner set; without one, who may do what is up to the callers' own policies.
@@ -416,11 +416,12 @@ class Topics:
         self._notify(tx, notice)
 
     def _notify(self, tx: Tx, notice: dict[str, Any]) -> str:
-        if self._reactions.find(tx, NOTICES) is None:
-            target = Target("notice", NOTICES)
-            self._reactions.create(tx, Reaction(NOTICES, NOTICES, target, retry=_NOTICE_RETRY, concurrency=50))
+        log = NOTICES[notice["protocol"]]
+        if self._reactions.find(tx, log) is None:
+            target = Target("notice", log)
+            self._reactions.create(tx, Reaction(log, log, target, retry=_NOTICE_RETRY, concurrency=50))
         notice_id = new_id()
-        tx.append(NOTICES, {**notice, "id": notice_id, "time_ms": tx.now_ms})
+        tx.append(log, {**notice, "id": notice_id, "time_ms": tx.now_ms})
         return notice_id
 
 

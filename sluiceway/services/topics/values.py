@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from functools import cached_property, lru_cache
 from typing import Any, Final
@@ -20,8 +21,15 @@ ENDPOINTS: Final = "subscription_endpoints"
 TOKENS: Final = "subscription_tokens"
 DEDUPLICATION: Final = "topic_deduplication"
 
-#: The log of what is told to endpoints about their subscriptions, and the one reaction on it.
-NOTICES: Final = "topic-notices"
+#: The logs of what is told to endpoints about their subscriptions, by protocol, each with one reaction of the same
+#: name: webhooks that hang must not delay mail.
+NOTICES: Final[Mapping[str, str]] = {
+    "http": "topic-notices",
+    "https": "topic-notices",
+    "email": "topic-notices/mail",
+    "email-json": "topic-notices/mail",
+    "sms": "topic-notices/phone",
+}
 
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,256}")
 _FIFO_NAME = re.compile(r"[A-Za-z0-9_-]{1,251}\.fifo")
