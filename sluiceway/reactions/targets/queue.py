@@ -106,8 +106,8 @@ def _group(queue: str, topic_arn: str, value: dict[str, Any]) -> str | None:
 
 
 def _attributes(value: dict[str, Any]) -> dict[str, Any]:
-    """A raw message's attributes as SQS's."""
-    given = value.get("attributes") or {}
+    """A raw message's attributes as SQS's; those that are for SNS itself (AWS.SNS.SMS.*) stay there."""
+    given = {name: one for name, one in (value.get("attributes") or {}).items() if not name.startswith("AWS.")}
     if len(given) > _RAW_ATTRIBUTES_MAX:
         raise Invalid("message_attribute", "A raw message with more than 10 attributes can't be delivered to a queue.")
     made: dict[str, Any] = {}
