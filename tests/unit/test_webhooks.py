@@ -29,9 +29,10 @@ from helpers.targets import (
 )
 
 from sluiceway.reactions.target import DeliveryFailed
-from sluiceway.reactions.targets import guard
+from sluiceway.reactions.targets import guard, resolver
 from sluiceway.reactions.targets.challenges import answer_to
-from sluiceway.reactions.targets.guard import Refused, guarded_socket, is_public
+from sluiceway.reactions.targets.guard import Refused, is_public
+from sluiceway.reactions.targets.resolver import guarded_socket
 
 
 @pytest.fixture
@@ -279,7 +280,8 @@ async def test_a_name_that_changes_between_check_and_use_reaches_nothing(
         return [ResolveResult(hostname=host, host=address, port=port, family=socket.AF_INET, proto=0, flags=0)]
 
     monkeypatch.setattr(ThreadedResolver, "resolve", resolve)
-    monkeypatch.setattr(guard, "is_public", lambda address: address == "192.0.2.1" or is_public(address))
+    for module in (guard, resolver):
+        monkeypatch.setattr(module, "is_public", lambda address: address == "192.0.2.1" or is_public(address))
     url = f"http://rebinding.example:{port}/"
     for _ in range(3):
         failure = await fails(kit, url, allow_private_targets=False, http_s=0.3)

@@ -19,9 +19,11 @@ _SIGNED_CONFIRMATION: Final = (
 
 
 class Signer(Protocol):
-    """The server's RSA key; a signature has ``length`` characters."""
+    """The server's RSA key."""
 
-    length: int
+    @property
+    def length(self) -> int:
+        """Characters of a signature."""
 
     def sign(self, text: str, version: str) -> str:
         """Base64 of the RSA signature: with SHA-1 for version "1", with SHA-256 for "2"."""
