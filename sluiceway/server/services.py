@@ -44,9 +44,10 @@ from sluiceway.services.streams import Streams
 from sluiceway.services.tables import Tables
 from sluiceway.services.topics import Topics
 from sluiceway.services.topics.letters import LetterGuard
+from sluiceway.services.topics.values import TOPICS
 
-#: Tables that nearly every request to a bucket or a queue reads, and few change.
-_WATCHED: Final = frozenset({BUCKETS, SETTINGS, QUEUES})
+#: Tables that nearly every request to a bucket, a topic or a queue reads, and few change.
+_WATCHED: Final = frozenset({BUCKETS, SETTINGS, TOPICS, QUEUES})
 _LAMBDA: Final = "lambda.amazonaws.com"
 _APIS: Final = "apigateway.amazonaws.com"
 

@@ -388,6 +388,20 @@ def test_what_a_fifo_topic_takes_for_the_same_message(sns: Any) -> None:
         assert refused(sns.subscribe, TopicArn=plain, Protocol=protocol, Endpoint=endpoint)[0] == "InvalidParameter"
 
 
+def test_groups_of_a_standard_topic_make_a_standard_queue_a_fair_one(sns: Any, sqs: Any) -> None:
+    arn = topic_of(sns, "fair")
+    url, queue = queue_of(sqs, "fair")
+    sns.subscribe(TopicArn=arn, Protocol="sqs", Endpoint=queue, Attributes={"RawMessageDelivery": "true"})
+    sns.publish(TopicArn=arn, Message="x", MessageGroupId="tenant")
+    assert received(sqs, url, 1)[0]["Attributes"]["MessageGroupId"] == "tenant"
+    assert refused(sns.publish, TopicArn=arn, Message="x", MessageGroupId="a b")[0] == "InvalidParameter"
+    ordered = topic_of(sns, "unordered.fifo", FifoTopic="true", ContentBasedDeduplication="true")
+    sns.subscribe(TopicArn=ordered, Protocol="sqs", Endpoint=queue, Attributes={"RawMessageDelivery": "true"})
+    sns.publish(TopicArn=ordered, Message="y", MessageGroupId="g")
+    [message] = received(sqs, url, 1)
+    assert message["Body"] == "y" and "MessageGroupId" not in message["Attributes"]
+
+
 # -- subscriptions
 
 
