@@ -236,6 +236,9 @@ class DeliverySettings(_Section):
     connections_per_host_max: int = Field(
         20, description="Open connections to one endpoint's host, so that one that hangs can't take them all."
     )
+    lookups_max: int = Field(
+        32, description="Threads that look up names of endpoints' hosts; a name whose server hangs takes one for 10 s."
+    )
     allow_private_targets: bool = Field(
         False,
         description="Whether webhooks may reach private, loopback and link-local addresses; off, so that a "

@@ -6,6 +6,7 @@ import asyncio
 import hashlib
 import re
 import socket
+import threading
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -13,8 +14,6 @@ from typing import Any
 
 import pytest
 from aiohttp import web
-from aiohttp.abc import ResolveResult
-from aiohttp.resolver import ThreadedResolver
 from helpers.targets import (
     Endpoint,
     Kit,
@@ -154,6 +153,35 @@ async def test_one_that_hangs_disturbs_no_other(kit: Kit, endpoint: Endpoint) ->
         await target.close()
 
 
+async def test_names_that_take_forever_to_look_up_disturb_nobody(
+    kit: Kit, endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither other names nor the loop's own threads, which are few and everybody's."""
+    done, real = threading.Event(), resolver.look_up
+
+    def look_up(host: str, port: int, family: int) -> list[Any]:
+        if host.startswith("slow"):
+            done.wait(20)
+            raise OSError("no such name")
+        return real("127.0.0.1", port, family)
+
+    monkeypatch.setattr(resolver, "look_up", look_up)
+    target = kit.targets(http_s=1.0)["http"]
+    slow = [reaction("http", f"http://slow{at}.example/") for at in range(20)]
+    stuck = [asyncio.create_task(target.deliver(one, [message()], attempt=None)) for one in slow]  # type: ignore[arg-type]
+    await asyncio.sleep(0.1)
+    began = time.monotonic()
+    port = endpoint.url.rpartition(":")[2]
+    quick = reaction("http", f"http://quick.example:{port}/")
+    await target.deliver(quick, [message()], attempt=None)  # type: ignore[arg-type]
+    await asyncio.to_thread(lambda: None)
+    assert time.monotonic() - began < 0.8 and len(endpoint.got) == 1
+    outcomes = await asyncio.gather(*stuck, return_exceptions=True)
+    assert all(isinstance(one, DeliveryFailed) and "did not answer within" in one.reason for one in outcomes)
+    done.set()
+    await target.close()
+
+
 # -- certificates
 
 
@@ -274,12 +302,11 @@ async def test_a_name_that_changes_between_check_and_use_reaches_nothing(
     answers = iter(["192.0.2.1"])
     asked = []
 
-    async def resolve(self: Any, host: str, port: int = 0, family: int = 0) -> list[ResolveResult]:
+    def look_up(host: str, port: int, family: int) -> list[Any]:
         asked.append(host)
-        address = next(answers, "127.0.0.1")
-        return [ResolveResult(hostname=host, host=address, port=port, family=socket.AF_INET, proto=0, flags=0)]
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (next(answers, "127.0.0.1"), port))]
 
-    monkeypatch.setattr(ThreadedResolver, "resolve", resolve)
+    monkeypatch.setattr(resolver, "look_up", look_up)
     for module in (guard, resolver):
         monkeypatch.setattr(module, "is_public", lambda address: address == "192.0.2.1" or is_public(address))
     url = f"http://rebinding.example:{port}/"
@@ -296,11 +323,13 @@ async def test_mixed_answers_of_a_resolver_are_reduced_to_the_public_ones(
 ) -> None:
     port = int(endpoint.url.rpartition(":")[2])
 
-    async def resolve(self: Any, host: str, port: int = 0, family: int = 0) -> list[ResolveResult]:
-        return [ResolveResult(hostname=host, host=address, port=port, family=socket.AF_INET, proto=0, flags=0)
-                for address in ("127.0.0.1", "10.0.0.1", "169.254.169.254", "0.0.0.0")]  # fmt: skip
+    def look_up(host: str, port: int, family: int) -> list[Any]:
+        return [
+            (socket.AF_INET, socket.SOCK_STREAM, 6, "", (address, port))
+            for address in ("127.0.0.1", "10.0.0.1", "169.254.169.254", "0.0.0.0")
+        ]
 
-    monkeypatch.setattr(ThreadedResolver, "resolve", resolve)
+    monkeypatch.setattr(resolver, "look_up", look_up)
     failure = await fails(kit, f"http://mixed.example:{port}/", allow_private_targets=False)
     assert failure.permanent and "no public address" in failure.reason and endpoint.got == []
 

@@ -70,7 +70,7 @@ class Web:
     def _open(self) -> aiohttp.ClientSession:
         import aiohttp
 
-        from sluiceway.reactions.targets.resolver import PublicResolver, guarded_socket
+        from sluiceway.reactions.targets.resolver import Resolver, guarded_socket
 
         if self._session is None:
             self._session = aiohttp.ClientSession(
@@ -78,7 +78,7 @@ class Web:
                     limit=self._settings.connections_max,
                     limit_per_host=self._settings.connections_per_host_max,
                     use_dns_cache=False,
-                    resolver=PublicResolver() if self._guarded else None,
+                    resolver=Resolver(self._settings.lookups_max, self._guarded),
                     socket_factory=guarded_socket if self._guarded else None,
                     ssl=trust(self._settings),
                 ),
