@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import base64
+import io
 import json
 import urllib.error
 import urllib.parse
 import urllib.request
+import zipfile
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -17,7 +19,7 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
 from helpers.outside import Mailbox, Outside
-from helpers.server import ServerProcess, eventually
+from helpers.server import TRUST, ServerProcess, eventually
 
 ACCOUNT = "000000000000"
 TWILIO = "/2010-04-01/Accounts/AC123/Messages.json"
@@ -605,3 +607,43 @@ def test_settings_and_opt_outs_of_text_messages(sns: Any) -> None:
     assert refused(sns.delete_sms_sandbox_phone_number, PhoneNumber="+15550003333")[0] == "ResourceNotFound"
     wrong_code = {"PhoneNumber": "+15550003333", "OneTimePassword": "123456"}
     assert refused(sns.verify_sms_sandbox_phone_number, **wrong_code)[0] == "ResourceNotFound"
+
+
+# -- functions
+
+
+def test_a_functions_failures_are_its_own_and_the_subscriptions_are_those_to_call_it(
+    sns: Any, sqs: Any, server: ServerProcess
+) -> None:
+    iam, client = server.client("iam"), server.client("lambda")
+    role = iam.create_role(RoleName="work", AssumeRolePolicyDocument=TRUST)["Role"]["Arn"]
+    everything = {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "*", "Resource": "*"}]}
+    iam.put_role_policy(RoleName="work", PolicyName="all", PolicyDocument=json.dumps(everything))
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        archive.writestr(
+            "main.py", "def handler(event, context):\n    raise ValueError(event['Records'][0]['Sns']['Message'])"
+        )
+    arn = client.create_function(FunctionName="fails", Runtime="python3.11", Handler="main.handler", Role=role, Timeout=10,
+                                 Code={"ZipFile": buffer.getvalue()})["FunctionArn"]  # fmt: skip
+    lost_url, lost = queue_of(sqs, "not-called")
+    failed_url, failed = queue_of(sqs, "called-and-failed")
+    client.put_function_event_invoke_config(
+        FunctionName="fails", MaximumRetryAttempts=0, DestinationConfig={"OnFailure": {"Destination": failed}}
+    )
+    topic = topic_of(sns, "for-functions")
+    letters = {"RedrivePolicy": json.dumps({"deadLetterTargetArn": lost})}
+    sns.subscribe(TopicArn=topic, Protocol="lambda", Endpoint=arn, Attributes=letters)
+    sns.publish(TopicArn=topic, Message="too early")  # its policy does not name SNS yet
+    [letter] = received(sqs, lost_url, 1)
+    assert json.loads(letter["Body"])["Message"] == "too early"
+    assert "lambda:InvokeFunction" in letter["MessageAttributes"]["ErrorMessage"]["StringValue"]
+    client.add_permission(FunctionName="fails", StatementId="sns", Action="lambda:InvokeFunction",
+                          Principal="sns.amazonaws.com", SourceArn=topic)  # fmt: skip
+    sns.publish(TopicArn=topic, Message="in time")
+    [outcome] = received(sqs, failed_url, 1)
+    told = json.loads(outcome["Body"])
+    assert told["requestContext"]["condition"] == "RetriesExhausted"
+    assert told["responsePayload"]["errorMessage"] == "in time"
+    assert told["requestPayload"]["Records"][0]["EventSource"] == "aws:sns"
+    assert sqs.receive_message(QueueUrl=lost_url).get("Messages", []) == []
