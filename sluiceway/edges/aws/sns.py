@@ -82,6 +82,7 @@ class _Sns:
     def __init__(self, store: Store, topics: Topics) -> None:
         self._store = store
         self._topics = topics
+        self._prefix = str(topics.arn(""))
 
     def operations(self) -> Mapping[str, Operation]:
         """Every operation that is here."""
@@ -130,6 +131,9 @@ class _Sns:
 
     def _name(self, arn: str, parameter: str = "TopicArn") -> str:
         """Raises ``Invalid("arn")``, and ``NotFound("topic")`` for a topic that is not this server's."""
+        plain = arn[len(self._prefix) :]
+        if plain and ":" not in plain and arn.startswith(self._prefix):  # as nearly always: nothing is left to parse
+            return plain
         name = topic_name(arn, parameter)
         parsed, scope = Arn.parse(arn), self._topics.scope
         if (parsed.region, parsed.account) != (scope.region, scope.account):
