@@ -184,6 +184,11 @@ async def test_a_gateway_of_ones_own(kit: Kit, endpoint: Endpoint) -> None:
         assert failure.permanent is permanent and f"answered {status}: no" in failure.reason
 
 
+async def test_a_gateway_that_is_set_wrongly_is_for_the_operator_to_mend(kit: Kit, endpoint: Endpoint) -> None:
+    failure = await fails(kit, sms_url=endpoint.url, sms_body='{"to": {to}}')
+    assert not failure.permanent and "delivery.sms_body is not JSON" in failure.reason and endpoint.got == []
+
+
 async def test_without_a_gateway_the_outbox_has_them_and_they_cost_nothing(kit: Kit) -> None:
     await send(kit, text="kept")
     assert [note.body for note in await kit.store.view(Outbox(9).list)] == ["kept"]

@@ -77,7 +77,6 @@ class HttpGateway:
     def __init__(self, settings: DeliverySettings, web: Web) -> None:
         self._settings = settings
         self._web = web
-        self._template = json.loads(settings.sms_body)
 
     async def send(self, text: Text) -> None:
         """See ``Gateway``."""
@@ -86,7 +85,11 @@ class HttpGateway:
             headers["Authorization"] = settings.sms_authorization.get_secret_value()
         sender = text.sender or settings.sms_from
         values = {"to": text.to, "from": sender, "text": text.body, "id": text.id, "type": text.type}
-        body = json.dumps(_filled(self._template, values)).encode()
+        try:
+            template = json.loads(settings.sms_body)
+        except ValueError as error:
+            raise DeliveryFailed(f"The setting delivery.sms_body is not JSON: {error}.") from None
+        body = json.dumps(_filled(template, values)).encode()
         status, answer = await self._web.post(settings.sms_url, body, headers)
         if not 200 <= status < 300:
             words = " ".join(answer[:200].decode("utf-8", "replace").split())
