@@ -433,6 +433,28 @@ def test_a_webhook_verifies_everything_as_the_developer_guide_says(sns: Any, out
         assert headers[1]["content-type"] == "text/plain; charset=UTF-8" and headers[1]["x-amz-sns-topic-arn"] == arn
 
 
+def test_a_queues_message_is_signed_whoever_receives_it_and_wherever_it_went(sns: Any, sqs: Any) -> None:
+    """The signature is made when the message is received; nobody can tell."""
+    arn = topic_of(sns, "sealed", SignatureVersion="2")
+    dead_url, dead = queue_of(sqs, "sealed-dead")
+    redrive = json.dumps({"deadLetterTargetArn": dead, "maxReceiveCount": "2"})
+    url, queue = queue_of(sqs, "sealed", RedrivePolicy=redrive)
+    sns.subscribe(TopicArn=arn, Protocol="sqs", Endpoint=queue)
+    odd = '"Signature" : "' + "0" * 344 + '"'
+    given = {"a": {"DataType": "String", "StringValue": odd}}
+    sns.publish(TopicArn=arn, Message=f"✓ {odd}", Subject="s", MessageAttributes=given)
+
+    def bodies(of: str) -> list[str]:
+        answer = sqs.receive_message(QueueUrl=of, WaitTimeSeconds=1, VisibilityTimeout=0)
+        return [one["Body"] for one in answer.get("Messages", [])]
+
+    first, second = eventually(lambda: bodies(url)), eventually(lambda: bodies(url))
+    assert eventually(lambda: bodies(url) or bodies(dead_url)) == first == second
+    document = json.loads(first[0])
+    assert document["Message"] == f"✓ {odd}" and document["MessageAttributes"]["a"]["Value"] == odd
+    check_signature(document, hashes.SHA256())
+
+
 def check_signature(document: dict[str, Any], algorithm: hashes.HashAlgorithm) -> None:
     """Amazon SNS Developer Guide, "Verifying the signatures of Amazon SNS messages"; and that a change is noticed."""
     kind = document["Type"]

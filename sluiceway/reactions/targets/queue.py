@@ -10,7 +10,7 @@ from sluiceway.core.store import Entry, Tx, View
 from sluiceway.errors import Invalid
 from sluiceway.reactions.target import InStoreTarget
 from sluiceway.reactions.targets.notification import NotificationTarget
-from sluiceway.services.topics.envelopes import Envelopes
+from sluiceway.services.topics.envelopes import Envelopes, text_for
 
 _ALLOWED_MAX: Final = 20_000  # answers kept: subscriptions of queues, a few hundred bytes each
 _RAW_ATTRIBUTES_MAX: Final = 10  # SQS takes no more; SNS counts such a message as a client-side error
@@ -47,6 +47,7 @@ class Queues(Protocol):
         attributes: dict[str, Any] | None = None,
         group_id: str | None = None,
         deduplication_id: str | None = None,
+        room: int | None = None,
     ) -> object: ...
 
 
@@ -75,15 +76,22 @@ class QueueTarget(NotificationTarget, InStoreTarget):
         """Send the message. Raises ``NotFound("queue")``, ``AccessDenied``, and what the queue refuses."""
         name, options, value = reaction.target.address, reaction.target.options, entry.value
         self._check(tx, name, options["topic_arn"])
-        attributes = _attributes(value) if options.get("raw") else None
+        raw = bool(options.get("raw"))
+        attributes = _attributes(value) if raw else None
+        text, room = (text_for(value, "sqs"), None) if raw else self.envelopes.unsigned(value, options)
         self._queues.send(
             tx,
             name,
-            self.content(value, options),
+            text,
             attributes=attributes,
+            room=room,
             group_id=_group(name, options["topic_arn"], value),
             deduplication_id=value.get("deduplication") if name.endswith(".fifo") else None,
         )
+
+    def cost(self, reaction: Reaction) -> int:
+        """Nothing is signed here."""
+        return 1
 
     def _check(self, tx: Tx, name: str, topic_arn: str) -> None:
         """Whether the topic may send. The answer depends on the policy alone (no condition here can change from one
