@@ -214,9 +214,7 @@ class TopicSettings(_Section):
     message_bytes_max: int = Field(256 * KiB, description="Bytes of a message with its attributes, or of a batch.")
     batch_max: int = Field(10, description="Messages of one PublishBatch.")
     topics_max: int = Field(100_000, description="Topics of the account.")
-    subscriptions_max: int = Field(
-        20_000, description="Subscriptions of a topic; it is deleted with all of them in one transaction (1 s)."
-    )
+    subscriptions_max: int = Field(20_000, description="Subscriptions of a topic; deleted in one transaction (1 s).")
     filter_bytes_max: int = Field(256 * KiB, description="Bytes of a filter policy.")
     policy_bytes_max: int = Field(30 * KiB, description="Bytes of a topic's policy.")
     tags_max: int = Field(50, description="Tags of a topic.")
@@ -236,18 +234,14 @@ class DeliverySettings(_Section):
     connections_per_host_max: int = Field(
         20, description="Open connections to one endpoint's host, so that one that hangs can't take them all."
     )
-    lookups_max: int = Field(
-        32, description="Threads that look up names of endpoints' hosts; a name whose server hangs takes one for 10 s."
-    )
+    lookups_max: int = Field(32, description="Threads that look up endpoints' hosts; one that hangs takes 10 s.")
     allow_private_targets: bool = Field(
         False,
         description="Whether webhooks may reach private, loopback and link-local addresses; off, so that a "
         "subscription can't be used to reach what only this server can reach. `SLUICEWAY_ALLOW_PRIVATE_TARGETS=1` "
         "says the same.",
     )
-    certificates: Path | None = Field(
-        None, description="PEM file of further authorities whose certificates HTTPS endpoints may have."
-    )
+    certificates: Path | None = Field(None, description="PEM file of further authorities for HTTPS and mail servers.")
     smtp_host: str = Field("", description="Mail server; without it, mail is kept in the outbox.")
     smtp_port: int = Field(587, description="Port of the mail server.")
     smtp_user: str = Field("", description="User at the mail server; empty for none.")
@@ -266,15 +260,11 @@ class DeliverySettings(_Section):
         '{"to": "{to}", "from": "{from}", "text": "{text}", "id": "{id}", "type": "{type}"}',
         description="JSON that is posted to the gateway; names in braces within its texts are filled in.",
     )
-    sms_authorization: SecretStr = Field(
-        SecretStr(""), description="Value of the header Authorization for the gateway, such as `Bearer ...`."
-    )
+    sms_authorization: SecretStr = Field(SecretStr(""), description="Header Authorization for it (`Bearer ...`).")
     sms_from: str = Field("", description="Sender number or name at the gateway, if a message names none.")
-    sms_price_usd: float = Field(
-        0.00645, description="What a text message costs, in USD, counted against the monthly spend limit."
-    )
+    sms_price_usd: float = Field(0.00645, description="USD that a text message counts against the month's limit.")
     sms_spend_usd: int = Field(
-        1, description="What text messages may cost a month, in USD, if SetSMSAttributes says nothing else; AWS's own."
+        1, description="USD for text messages a month, if SetSMSAttributes sets none; AWS's own."
     )
     outbox_max: int = Field(10_000, description="Mails and text messages kept in the outbox; older ones are dropped.")
 
