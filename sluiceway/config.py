@@ -214,7 +214,7 @@ class TopicSettings(_Section):
     message_bytes_max: int = Field(256 * KiB, description="Bytes of a message with its attributes, or of a batch.")
     batch_max: int = Field(10, description="Messages of one PublishBatch.")
     topics_max: int = Field(100_000, description="Topics of the account.")
-    subscriptions_max: int = Field(100_000, description="Subscriptions of a topic.")
+    subscriptions_max: int = Field(20_000, description="Subscriptions of a topic; deleted in one transaction (1 s).")
     filter_bytes_max: int = Field(256 * KiB, description="Bytes of a filter policy.")
     policy_bytes_max: int = Field(30 * KiB, description="Bytes of a topic's policy.")
     tags_max: int = Field(50, description="Tags of a topic.")
@@ -234,11 +234,14 @@ class DeliverySettings(_Section):
     connections_per_host_max: int = Field(
         20, description="Open connections to one endpoint's host, so that one that hangs can't take them all."
     )
+    lookups_max: int = Field(32, description="Threads that look up endpoints' hosts; one that hangs takes 10 s.")
     allow_private_targets: bool = Field(
         False,
         description="Whether webhooks may reach private, loopback and link-local addresses; off, so that a "
-        "subscription can't be used to reach what only this server can reach.",
+        "subscription can't be used to reach what only this server can reach. `SLUICEWAY_ALLOW_PRIVATE_TARGETS=1` "
+        "says the same.",
     )
+    certificates: Path | None = Field(None, description="PEM file of further authorities for HTTPS and mail servers.")
     smtp_host: str = Field("", description="Mail server; without it, mail is kept in the outbox.")
     smtp_port: int = Field(587, description="Port of the mail server.")
     smtp_user: str = Field("", description="User at the mail server; empty for none.")
@@ -252,6 +255,17 @@ class DeliverySettings(_Section):
     twilio_auth_token: SecretStr = Field(SecretStr(""), description="Twilio auth token.")
     twilio_from: str = Field("", description="Sender number (E.164) or messaging service id (MG...) at Twilio.")
     twilio_url: str = Field("https://api.twilio.com", description="Base address of Twilio's REST API.")
+    sms_url: str = Field("", description="Address of an HTTP gateway for text messages, used without Twilio account.")
+    sms_body: str = Field(
+        '{"to": "{to}", "from": "{from}", "text": "{text}", "id": "{id}", "type": "{type}"}',
+        description="JSON that is posted to the gateway; names in braces within its texts are filled in.",
+    )
+    sms_authorization: SecretStr = Field(SecretStr(""), description="Header Authorization for it (`Bearer ...`).")
+    sms_from: str = Field("", description="Sender number or name at the gateway, if a message names none.")
+    sms_price_usd: float = Field(0.00645, description="USD that a text message counts against the month's limit.")
+    sms_spend_usd: int = Field(
+        1, description="USD for text messages a month, if SetSMSAttributes sets none; AWS's own."
+    )
     outbox_max: int = Field(10_000, description="Mails and text messages kept in the outbox; older ones are dropped.")
 
 
@@ -524,6 +538,8 @@ def _from_environment(environment: Mapping[str, str]) -> dict[str, Any]:
     A section may be given whole, as JSON; what is given by itself goes before.
     """
     found: dict[str, Any] = {}
+    if private := environment.get(f"{_PREFIX}ALLOW_PRIVATE_TARGETS"):  # a short name; the setting's own goes before
+        found["delivery"] = {"allow_private_targets": private}
     for variable in sorted(name for name in environment if name.upper().startswith(_PREFIX)):
         text = environment[variable]
         section, _, name = variable.upper().removeprefix(_PREFIX).lower().partition("__")
@@ -533,7 +549,7 @@ def _from_environment(environment: Mapping[str, str]) -> dict[str, Any]:
             if field is not None:
                 found[section] = text
         elif not name:
-            found[section] = _json(variable, text, dict)
+            found[section] = {**found.get(section, {}), **_json(variable, text, dict)}
         elif name in kind.model_fields:
             is_list = get_origin(kind.model_fields[name].annotation) is list
             found.setdefault(section, {})[name] = _json(variable, text, list) if is_list else text

@@ -20,7 +20,7 @@ from __future__ import annotations
 import base64
 import json
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
+from functools import lru_cache, partial
 from ipaddress import ip_address, ip_network
 from typing import Any, Final
 
@@ -34,7 +34,10 @@ _Test = Callable[[Any], bool]  # on one value
 #: SNS's limits ("Filter policy constraints").
 KEYS_MAX: Final = 5
 COMBINATIONS_MAX: Final = 150
+#: Stars of all patterns of a policy. Matching takes linear time here; AWS refuses costlier policies than this.
+WILDCARDS_MAX: Final = 100
 _NUMBER_MAX: Final = 10**9
+_DEPTH_MAX: Final = 100  # of a pattern: far above what five keys need, far below Python's own limit
 
 _COMPARE: Final[Mapping[str, Callable[[float, float], bool]]] = {
     "=": lambda value, bound: value == bound,
@@ -50,8 +53,13 @@ def matcher(rule: Mapping[str, Any] | None) -> Matches | None:
 
     Raises ``Invalid("filter")``.
     """
-    if rule is None:
-        return None
+    return None if rule is None else _matcher(json.dumps(rule))
+
+
+@lru_cache(maxsize=1024)
+def _matcher(text: str) -> Matches:
+    """A thousand subscriptions with one policy share what it was compiled to."""
+    rule = json.loads(text)
     if "attributes" in rule:
         return partial(_on_attributes, _compile(rule["attributes"]))
     if "body" in rule:
@@ -85,6 +93,9 @@ def parse_policy(text: str, scope: str) -> dict[str, Any]:
     _compile(policy)
     if _keys(policy) > KEYS_MAX:
         raise _invalid(f"Filter policy can not have more than {KEYS_MAX} keys")
+    if text.count("*") > WILDCARDS_MAX and _stars(policy) > WILDCARDS_MAX:
+        raise _invalid("Rule is too complex - try using fewer wildcard characters or fewer repeating character "
+                       "sequences after a wildcard character")  # fmt: skip
     if _combinations(policy, 1, scope == "MessageBody") > COMBINATIONS_MAX:
         raise _invalid("Filter policy is too complex")
     return policy
@@ -112,19 +123,25 @@ def _on_record(matches: Matches, event: Mapping[str, Any]) -> bool:
 
 
 def _on_attributes(matches: Matches, event: Mapping[str, Any]) -> bool:
-    attributes = event.get("attributes") or {}
+    """A message without any attribute matches no policy, not even one that asks for absence (Amazon SNS
+    Developer Guide, "Key matching")."""
+    attributes = event.get("attributes")
+    if not attributes:
+        return False
     return matches({name: _attribute_value(attribute) for name, attribute in attributes.items()})
 
 
 def _attribute_value(attribute: Mapping[str, str]) -> Any:
     """The attribute as JSON: SNS compares String, String.Array and Number, and ignores Binary's content."""
     kind, value = attribute["Type"], attribute["Value"]
-    if kind == "String.Array" or kind.startswith("Number"):
-        try:
-            return json.loads(value)
-        except (ValueError, RecursionError):
-            return value
-    return _Opaque() if kind.startswith("Binary") else value
+    if kind.startswith("Binary"):
+        return _Opaque()
+    if kind != "String.Array" and not kind.startswith("Number"):
+        return value
+    try:
+        return float(value) if kind.startswith("Number") else json.loads(value)
+    except (ValueError, RecursionError):
+        return value
 
 
 class _Opaque:
@@ -132,31 +149,42 @@ class _Opaque:
 
 
 def _on_body(matches: Matches, event: Mapping[str, Any]) -> bool:
+    body = _body_of(event.get("message") or "")
+    return body is not None and matches(body)
+
+
+@lru_cache(maxsize=16)
+def _body_of(message: str) -> dict[str, Any] | None:
+    """The JSON object in a message, parsed once for all the subscriptions that look at it one after the other."""
     try:
-        body = json.loads(event.get("message") or "")
+        body = json.loads(message)
     except (ValueError, RecursionError):
-        return False
-    return isinstance(body, dict) and matches(body)
+        return None
+    return body if isinstance(body, dict) else None
 
 
 # -- objects
 
 
-def _compile(policy: Any) -> Matches:
+def _compile(policy: Any, depth: int = 1) -> Matches:
     if not isinstance(policy, dict):
         raise _invalid("Filter policy must be a JSON object.")
-    parts = [_field(name, value) for name, value in policy.items()]
+    if depth > _DEPTH_MAX:
+        raise _invalid("Filter policy is too complex")
+    parts = [_field(name, value, depth) for name, value in policy.items()]
+    if len(parts) == 1:
+        return parts[0]
     return lambda record: all(part(record) for part in parts)
 
 
-def _field(name: str, value: Any) -> Matches:
+def _field(name: str, value: Any, depth: int) -> Matches:
     if name == "$or" and _is_or(value):
-        options = [_compile(option) for option in value]
+        options = [_compile(option, depth + 1) for option in value]
         return lambda record: any(option(record) for option in options)
     if isinstance(value, dict):
         if not value:
             raise _invalid("Empty objects are not allowed")
-        return partial(_nested_matches, name, _compile(value))
+        return partial(_nested_matches, name, _compile(value, depth + 1))
     if not isinstance(value, list):
         raise _invalid(f'"{name}" must be an object or an array')
     if not value:
@@ -182,14 +210,20 @@ def _leaf_matches(name: str, conditions: Sequence[_Condition], record: Any) -> b
     values: _Values = None
     if isinstance(record, dict) and name in record and not isinstance(record[name], dict):
         found = record[name]
-        values = _flat(found) if isinstance(found, list) else (found,)
+        values = (_flat(found) or None) if isinstance(found, list) else (found,)
     return any(condition(values) for condition in conditions)
 
 
 def _flat(items: Sequence[Any]) -> list[Any]:
+    """Elements of arrays in arrays, in order; without recursion, as whoever publishes chooses the depth."""
     flat: list[Any] = []
-    for item in items:
-        flat.extend(_flat(item) if isinstance(item, list) else [item])
+    waiting = list(reversed(items))
+    while waiting:
+        item = waiting.pop()
+        if isinstance(item, list):
+            waiting.extend(reversed(item))
+        else:
+            flat.append(item)
     return flat
 
 
@@ -214,8 +248,8 @@ def _some(test: _Test, values: _Values) -> bool:
 
 
 def _exists(operand: Any) -> _Condition:
-    if operand is True:
-        return lambda values: values is not None
+    if operand is True:  # "the key must have a non-null and non-empty value"
+        return lambda values: values is not None and any(value is not None and value != "" for value in values)
     if operand is False:
         return lambda values: values is None
     raise _invalid("exists match pattern must be either true or false.")
@@ -259,18 +293,18 @@ def _ignoring_case(kind: str, operand: Mapping[str, Any]) -> _Test:
 
 def _wildcard(operand: str) -> _Test:
     """ "*" stands for any characters; in linear time, piece by piece, so that no pattern can stall us."""
-    if "**" in operand:
-        raise _invalid("Consecutive wildcard characters are not allowed")
-    pieces = operand.split("*")
+    pieces = _pieces(operand)
+    first, last, middle = pieces[0], pieces[-1], pieces[1:-1]
+    if len(pieces) == 1:
+        return lambda value: isinstance(value, str) and value == first
 
     def test(value: Any) -> bool:
-        if not isinstance(value, str) or len(pieces) == 1:
-            return bool(value == operand)
-        first, last = pieces[0], pieces[-1]
+        if not isinstance(value, str):
+            return False
         if len(value) < len(first) + len(last) or not (value.startswith(first) and value.endswith(last)):
             return False
         at, end = len(first), len(value) - len(last)
-        for piece in pieces[1:-1]:
+        for piece in middle:
             at = value.find(piece, at, end)
             if at < 0:
                 return False
@@ -280,16 +314,39 @@ def _wildcard(operand: str) -> _Test:
     return test
 
 
+def _pieces(operand: str) -> list[str]:
+    """What stands between the stars; a backslash makes a star or a backslash an ordinary character."""
+    pieces, escaped, star = [""], False, False
+    for at, char in enumerate(operand):
+        if escaped:
+            if char not in "*\\":
+                raise _invalid(f"Invalid escape character at pos {at - 1}")
+            pieces[-1] += char
+        elif char == "*":
+            if star:
+                raise _invalid(f"Consecutive wildcard characters at pos {at}")
+            pieces.append("")
+        elif char != "\\":
+            pieces[-1] += char
+        star = char == "*" and not escaped
+        escaped = char == "\\" and not escaped
+    if escaped:
+        raise _invalid(f"Invalid escape character at pos {len(operand) - 1}")
+    return pieces
+
+
 def _anything_but(operand: Any) -> _Test:
     """Lists of values, or one nested text operator with one text or several."""
     if isinstance(operand, dict):
         if len(operand) != 1:
             raise _invalid("Only one key allowed in match expression")
         kind, inner = next(iter(operand.items()))
+        if inner == []:
+            raise _invalid("Empty arrays are not allowed")
         tests = [_text_operator(kind, item) for item in (inner if isinstance(inner, list) else [inner])]
     else:
         items = operand if isinstance(operand, list) else [operand]
-        if not items or not all(isinstance(item, str | int | float) for item in items):
+        if not items or not (all(isinstance(item, str) for item in items) or all(map(_is_number, items))):
             raise _invalid("Value of anything-but must be an array or single string/number value.")
         tests = [_equals(item) for item in items]
     return lambda value: not any(test(value) for test in tests)
@@ -358,6 +415,14 @@ def _cidr(operand: Any) -> _Test:
 
 
 # -- SNS's limits
+
+
+def _stars(value: Any) -> int:
+    if isinstance(value, dict):
+        inner = sum(_stars(item) for item in value.values())
+        patterns = value.get("wildcard", ())
+        return inner + str(patterns).count("*")
+    return sum(_stars(item) for item in value) if isinstance(value, list) else 0
 
 
 def _nested(policy: Mapping[str, Any]) -> bool:

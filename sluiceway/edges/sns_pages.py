@@ -68,7 +68,11 @@ class SnsPages:
             return _page(405, "This page knows GET and POST only", "")
         form = dict(parse_query(await request.body.read(_FORM_BYTES_MAX)))
         try:
-            return await (self._confirm(form) if name == "confirm" else self._unsubscribe(form))
+            if name == "confirm":
+                return await self._confirm(form)
+            if form.get("List-Unsubscribe") == "One-Click":  # a mail program's button (RFC 8058)
+                form = dict(request.query())
+            return await self._unsubscribe(form)
         except DomainError as error:
             return _page(400, "This did not work", f"<p>{html.escape(error.message)}</p>")
 

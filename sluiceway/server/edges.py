@@ -174,8 +174,9 @@ def _kms(around: _Around) -> ServiceEdge:
 
 def _sns(around: _Around) -> ServiceEdge:
     from sluiceway.edges.aws.sns import sns_edge
+    from sluiceway.services.topics.texting import Texting
 
-    return sns_edge(around.s.store, around.s.topics)
+    return sns_edge(around.s.store, around.s.topics, Texting(around.s.settings.delivery))
 
 
 def _sqs(around: _Around) -> ServiceEdge:

@@ -29,7 +29,6 @@ from sluiceway.reactions.targets.destinations import OutcomeDestinations
 from sluiceway.reactions.targets.invoke import InvokeTarget
 from sluiceway.server.edges import Edges
 from sluiceway.server.services import Services
-from sluiceway.server.signer import LaterSigner
 from sluiceway.services.objects import garbage
 from sluiceway.services.objects.lifecycle.runner import LifecycleRunner
 from sluiceway.services.queues import Moves, QueueKeeper, QueueMover
@@ -50,11 +49,10 @@ class Node:
         self.services = services
         self._tasks: list[asyncio.Task[None]] = []
         self.pool = self._make_pool(hosts)
-        self.signer = LaterSigner(services.place.data)
         s = services
         self.search = TantivyIndexes(s.place.data / "search", s.settings.search)
         self.feeder = SearchFeeder(s.store, s.documents, self.search, s.wakeups, s.settings.search)
-        self.edges = Edges(services, self.pool, self.search, self.signer.certificate_pem)
+        self.edges = Edges(services, self.pool, self.search, services.signer.certificate_pem)
         self.client = InProcessClient(self.edges.handlers, services.place.url)
         self.dispatcher = self._make_dispatcher()
         self.poller = QueuePoller(s.store, s.queues, s.wakeups, s.mappings, self.pool, s.settings.mappings)
@@ -137,7 +135,7 @@ class Node:
     def _make_dispatcher(self) -> Dispatcher:
         s = self.services
         targets = topic_targets(
-            s.store, s.queues, s.functions, s.authorize, self.signer, s.place.url, s.scope, s.settings.delivery, s.clock
+            s.store, s.queues, s.functions, s.authorize, s.signer, s.place.url, s.scope, s.settings.delivery, s.clock
         )
         outcomes = OutcomeDestinations(s.queues, s.topics, s.functions, s.authorize, s.caller_of)
         targets["function-invoke"] = InvokeTarget(self.pool, s.store, outcomes, s.scope)

@@ -21,6 +21,7 @@ from sluiceway.engines.sqlite.store import SqliteStore, open_store
 from sluiceway.errors import AccessDenied, Invalid, NotFound, Unavailable
 from sluiceway.server.bucket_events import BucketEvents
 from sluiceway.server.bucket_keys import BucketKeys
+from sluiceway.server.signer import LaterSigner
 from sluiceway.services.access import authorize
 from sluiceway.services.accounts import Accounts, KeyRing
 from sluiceway.services.apis import Apis
@@ -43,10 +44,12 @@ from sluiceway.services.stacks.state import Stacks
 from sluiceway.services.streams import Streams
 from sluiceway.services.tables import Tables
 from sluiceway.services.topics import Topics
+from sluiceway.services.topics.envelopes import Envelopes
 from sluiceway.services.topics.letters import LetterGuard
+from sluiceway.services.topics.values import TOPICS
 
-#: Tables that nearly every request to a bucket or a queue reads, and few change.
-_WATCHED: Final = frozenset({BUCKETS, SETTINGS, QUEUES})
+#: Tables that nearly every request to a bucket, a topic or a queue reads, and few change.
+_WATCHED: Final = frozenset({BUCKETS, SETTINGS, TOPICS, QUEUES})
 _LAMBDA: Final = "lambda.amazonaws.com"
 _APIS: Final = "apigateway.amazonaws.com"
 
@@ -80,7 +83,8 @@ class Services:
         self.ring = KeyRing(self.accounts, clock, root.access_key_id, root.secret_access_key)
         self.verifier = KnownPrincipals(self.ring, scope, clock, settings.security)
         self.keys = Keys(scope, settings.secrets, sealer)
-        self.queues = Queues(scope, settings.queues, self.keys.check_usable)
+        self.signer = LaterSigner(place.data)
+        self.queues = Queues(scope, settings.queues, self.keys.check_usable, Envelopes(self.signer, place.url).finish)
         self.reactions = Reactions(settings.reactions, self.queues, LetterGuard(self.queues, scope))
         self.topics = Topics(scope, settings.topics, self.reactions)
         self.functions = Functions(scope, settings.functions, self.reactions)

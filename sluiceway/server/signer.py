@@ -20,6 +20,11 @@ class LaterSigner:
         """As ``RsaSigner.sign``."""
         return self._opened().sign(text, version)
 
+    @property
+    def length(self) -> int:
+        """As ``RsaSigner.length``."""
+        return self._opened().length
+
     def certificate_pem(self) -> bytes:
         """What signatures are checked with."""
         return self._opened().certificate_pem

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+import random
+import re
+from collections.abc import Callable
+from ipaddress import ip_address, ip_network
+from typing import Any, Final
 
 import pytest
 
@@ -51,7 +55,21 @@ ON_ATTRIBUTES = [
     ({"kind": [{"wildcard": "ab*ba"}]}, {"kind": "aba"}, False),
     ({"kind": [{"exists": True}]}, {"kind": "x"}, True),
     ({"kind": [{"exists": False}]}, {"kind": "x"}, False),
-    ({"kind": [{"exists": False}]}, {}, True),
+    ({"kind": [{"exists": False}]}, {"other": "x"}, True),
+    ({"kind": [{"exists": False}]}, {}, False),  # a message without attributes matches nothing
+    ({"kind": [{"exists": True}]}, {"kind": [""]}, False),  # "a non-null and non-empty value"
+    ({"kind": [{"exists": True}]}, {"kind": [None]}, False),
+    ({"kind": [{"exists": True}]}, {"kind": []}, False),
+    ({"kind": [{"exists": False}]}, {"kind": []}, True),
+    ({"kind": [{"anything-but": ["a"]}, {"exists": False}]}, {"other": "x"}, True),
+    ({"kind": [{"anything-but": {"wildcard": "a*z"}}]}, {"kind": "abcz"}, False),
+    ({"kind": [{"anything-but": {"wildcard": "a*z"}}]}, {"kind": "abc"}, True),
+    ({"kind": [{"anything-but": {"equals-ignore-case": ["A", "B"]}}]}, {"kind": "b"}, False),
+    ({"kind": [{"wildcard": "a\\*b*"}]}, {"kind": "a*bc"}, True),  # a star of its own
+    ({"kind": [{"wildcard": "a\\*b*"}]}, {"kind": "axbc"}, False),
+    ({"kind": [{"wildcard": "a\\\\*"}]}, {"kind": "a\\x"}, True),
+    ({"kind": [{"wildcard": "plain"}]}, {"kind": "plain"}, True),
+    ({"kind": [{"wildcard": "*"}]}, {"kind": "anything"}, True),
     ({"ip": [{"cidr": "10.0.0.0/24"}]}, {"ip": "10.0.0.77"}, True),
     ({"ip": [{"cidr": "10.0.0.0/24"}]}, {"ip": "10.0.1.0"}, False),
     ({"ip": [{"cidr": "2001:db8::/32"}]}, {"ip": "2001:db8::1"}, True),
@@ -142,6 +160,20 @@ REFUSED = [
     ('{"a": [{"numeric": ["<", 5, ">", 1]}]}', "MessageBody", "Bad numeric range operator"),
     ('{"a": [{"numeric": ["=", 2000000000]}]}', "MessageBody", "between -1.0E9 and 1.0E9"),
     ('{"a": [{"anything-but": []}]}', "MessageBody", "Value of anything-but must be"),
+    ('{"a": [{"anything-but": ["x", 1]}]}', "MessageBody", "Value of anything-but must be"),
+    ('{"a": [{"anything-but": [true]}]}', "MessageBody", "Value of anything-but must be"),
+    ('{"a": [{"anything-but": {"prefix": []}}]}', "MessageBody", "Empty arrays are not allowed"),
+    ('{"a": [{"anything-but": {"numeric": ["=", 1]}}]}', "MessageBody", "Unrecognized match type numeric"),
+    ('{"a": [{"wildcard": "a\\\\b"}]}', "MessageBody", "Invalid escape character at pos 1"),
+    ('{"a": [{"wildcard": "a\\\\"}]}', "MessageBody", "Invalid escape character at pos 1"),
+    (json.dumps({"a": [{"wildcard": "*x" * 101}]}), "MessageBody", "Rule is too complex"),
+    ('{"a":' * 300 + "[1]" + "}" * 300, "MessageBody", "too complex"),
+    ('{"a":' * 5000 + "[1]" + "}" * 5000, "MessageBody", "Filter"),
+    ('{"a": [{"numeric": ["=", NaN]}]}', "MessageBody", "between -1.0E9 and 1.0E9"),
+    ('{"a": [{"numeric": [">", 1, "<", 5, "<", 9]}]}', "MessageBody", "Too many elements"),
+    ('{"a": [{"numeric": []}]}', "MessageBody", "Numeric expression"),
+    ('{"a": [{}]}', "MessageBody", "Only one key allowed"),
+    ('{"a": [{"cidr": "10.0.0.0/99"}]}', "MessageBody", "Malformed CIDR"),
     ('{"a": [{"cidr": "10.0.0.1"}]}', "MessageBody", "Malformed CIDR"),
     ('{"a": [{"wildcard": "a**"}]}', "MessageBody", "Consecutive wildcard"),
     ('{"a": [{"prefix": "a", "suffix": "b"}]}', "MessageBody", "Only one key allowed"),
@@ -158,3 +190,147 @@ def test_what_sns_refuses(text: str, scope: str, words: str) -> None:
         parse_policy(text, scope)
     assert caught.value.kind == "filter"
     assert words in caught.value.message and caught.value.message.startswith("FilterPolicy: ")
+
+
+def test_a_message_nested_without_end_is_looked_at_without_recursion() -> None:
+    matches = matcher({"body": {"a": [1]}})
+    assert matches is not None
+    assert matches({"message": '{"a": ' + "[" * 900 + "1" + "]" * 900 + "}"}) is True
+
+
+@pytest.mark.parametrize(("given", "bound"), [("+5", 5), (".5", 0.5), ("05", 5), ("1e2", 100)])
+def test_numbers_are_compared_as_numbers_however_they_are_written(given: str, bound: float) -> None:
+    matches = matcher({"attributes": {"n": [{"numeric": ["=", bound]}]}})
+    assert matches is not None
+    assert matches({"attributes": {"n": {"Type": "Number.custom", "Value": given}}})
+
+
+# -- every operator, beside an evaluator that is written to be read and not to be fast
+
+WORDS: Final = ["", "a", "ab", "abc", "B", "b", "a*", "10.0.0.1", "10.0.0.200"]
+LEAVES: Final = [None, True, False, 0, 1, 1.5, -3, 100, *WORDS]
+NAMES: Final = ["p", "q", "r"]
+
+
+def text_holds(kind: str, operand: Any, value: Any) -> bool:
+    if not isinstance(value, str):
+        return False
+    if kind in ("prefix", "suffix") and isinstance(operand, dict):
+        return text_holds(kind, operand["equals-ignore-case"].lower(), value.lower())
+    if kind == "wildcard":
+        return re.fullmatch(".*".join(map(re.escape, operand.split("*"))), value, re.DOTALL) is not None
+    if kind == "equals-ignore-case":
+        return value.lower() == operand.lower()
+    return value.startswith(operand) if kind == "prefix" else value.endswith(operand)
+
+
+def same(operand: Any, value: Any) -> bool:
+    if isinstance(operand, bool) or operand is None or isinstance(operand, str):
+        return type(operand) is type(value) and operand == value
+    return type(value) in (int, float) and value == operand
+
+
+def holds(condition: Any, value: Any) -> bool:
+    if not isinstance(condition, dict):
+        return same(condition, value)
+    [(kind, operand)] = condition.items()
+    if kind == "anything-but":
+        if isinstance(operand, dict):
+            [(inner, texts)] = operand.items()
+            return not any(text_holds(inner, text, value) for text in (texts if isinstance(texts, list) else [texts]))
+        return not any(same(one, value) for one in (operand if isinstance(operand, list) else [operand]))
+    if kind == "numeric":
+        signs = {"=": "==", "<": "<", "<=": "<=", ">": ">", ">=": ">="}
+        pairs = zip(operand[::2], operand[1::2], strict=True)
+        return type(value) in (int, float) and all(eval(f"{value} {signs[sign]} {bound}") for sign, bound in pairs)
+    if kind == "cidr":
+        try:
+            return isinstance(value, str) and ip_address(value) in ip_network(operand, strict=False)
+        except ValueError:
+            return False
+    return text_holds(kind, operand, value)
+
+
+def spread(value: Any) -> list[Any]:
+    return [leaf for item in value for leaf in spread(item)] if isinstance(value, list) else [value]
+
+
+def slowly(policy: dict[str, Any], record: Any) -> bool:
+    """What the developer guide says, line by line."""
+    record = record if isinstance(record, dict) else {}
+    for name, wanted in policy.items():
+        if name == "$or":
+            if not any(slowly(option, record) for option in wanted):
+                return False
+        elif isinstance(wanted, dict):
+            inner = [item for item in spread(record.get(name)) if isinstance(item, dict)] or [{}]
+            if not any(slowly(wanted, item) for item in inner):
+                return False
+        else:
+            found = [] if isinstance(record.get(name), dict) or name not in record else spread(record[name])
+            if not any(
+                (condition == {"exists": False} and not found)
+                or (condition == {"exists": True} and any(value not in (None, "") for value in found))
+                or (
+                    not (isinstance(condition, dict) and "exists" in condition)
+                    and any(holds(condition, v) for v in found)
+                )
+                for condition in wanted
+            ):
+                return False
+    return True
+
+
+def random_condition(chance: random.Random) -> Any:
+    word, number = chance.choice(WORDS), chance.choice([0, 1, 1.5, -3, 100])
+    made: list[Callable[[], Any]] = [
+        lambda: chance.choice(LEAVES),
+        lambda: {"prefix": chance.choice([word, {"equals-ignore-case": word}])},
+        lambda: {"suffix": chance.choice([word, {"equals-ignore-case": word}])},
+        lambda: {"equals-ignore-case": word},
+        lambda: {"wildcard": chance.choice(["*", "a*", "*b", "a*c", "*b*", "abc", "10.*.1"])},
+        lambda: {"cidr": chance.choice(["10.0.0.0/24", "10.0.0.128/25"])},
+        lambda: {"exists": chance.choice([True, False])},
+        lambda: {"numeric": chance.choice([["=", number], ["<", number], [">=", number], [">", -5, "<=", 1]])},
+        lambda: {"anything-but": chance.choice([word, number, [word, "abc"], [number, 1]])},
+        lambda: {"anything-but": {chance.choice(["prefix", "suffix", "equals-ignore-case"]): [word, "b"]}},
+        lambda: {"anything-but": {"wildcard": chance.choice(["a*", "*b"])}},
+    ]
+    return chance.choice(made)()
+
+
+def random_policy(chance: random.Random, depth: int) -> dict[str, Any]:
+    policy: dict[str, Any] = {}
+    for name in chance.sample(NAMES, chance.randint(1, 2)):
+        deeper = depth > 0 and chance.random() < 0.35
+        policy[name] = random_policy(chance, depth - 1) if deeper else [
+            random_condition(chance) for _ in range(chance.randint(1, 3))
+        ]  # fmt: skip
+    if chance.random() < 0.25:
+        policy["$or"] = [random_policy(chance, 0) for _ in range(2)]
+    return policy
+
+
+def random_record(chance: random.Random, depth: int) -> dict[str, Any]:
+    def value() -> Any:
+        if depth > 0 and chance.random() < 0.4:
+            one = random_record(chance, depth - 1)
+            return one if chance.random() < 0.6 else [one, chance.choice(LEAVES), random_record(chance, depth - 1)]
+        if chance.random() < 0.3:
+            return [chance.choice([*LEAVES, ["abc", 1]]) for _ in range(chance.randint(0, 3))]
+        return chance.choice(LEAVES)
+
+    return {name: value() for name in chance.sample(NAMES, chance.randint(0, 3))}
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_random_policies_match_as_a_plain_reading_of_the_guide_does(seed: int) -> None:
+    chance, matched = random.Random(seed), 0
+    for _ in range(300):
+        policy, record = random_policy(chance, 2), random_record(chance, 2)
+        matches = matcher({"body": policy})
+        assert matches is not None
+        expected = slowly(policy, record)
+        assert matches({"message": json.dumps(record)}) is expected, (policy, record)
+        matched += expected
+    assert 5 < matched < 295

@@ -105,3 +105,22 @@ def _text(value: object) -> str:
 def _value(settings: Settings, name: str) -> object:
     section, _, field = name.rpartition(".")
     return getattr(getattr(settings, section) if section else settings, field)
+
+
+@pytest.mark.parametrize(
+    ("variables", "allowed"),
+    [
+        ({}, False),
+        ({"ALLOW_PRIVATE_TARGETS": "1"}, True),
+        ({"ALLOW_PRIVATE_TARGETS": "0"}, False),
+        ({"ALLOW_PRIVATE_TARGETS": "1", "DELIVERY": '{"smtp_port": 25}'}, True),
+        ({"ALLOW_PRIVATE_TARGETS": "1", "DELIVERY__ALLOW_PRIVATE_TARGETS": "false"}, False),
+        ({"ALLOW_PRIVATE_TARGETS": "1", "DELIVERY": '{"allow_private_targets": false}'}, False),
+    ],
+)
+def test_private_targets_have_a_short_name_that_the_setting_itself_goes_before(
+    variables: dict[str, str], allowed: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in variables.items():
+        monkeypatch.setenv(f"SLUICEWAY_{name}", value)
+    assert load_settings({}).delivery.allow_private_targets is allowed

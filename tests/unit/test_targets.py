@@ -6,8 +6,7 @@ import asyncio
 import base64
 import json
 import socket
-from collections.abc import AsyncIterator, Callable
-from dataclasses import dataclass, field
+from collections.abc import AsyncIterator
 from email import message_from_bytes
 from email.policy import default as default_policy
 from pathlib import Path
@@ -18,119 +17,43 @@ import pytest
 from aiohttp import web
 from aiosmtpd.controller import Controller
 from aiosmtpd.smtp import SMTP
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import padding, rsa
+from helpers.targets import (
+    CONFIRMATION,
+    FIRST,
+    NOTIFICATION,
+    SCOPE,
+    TOPIC,
+    Endpoint,
+    Kit,
+    a_kit,
+    an_endpoint,
+    deliver,
+    message,
+    reaction,
+    verify,
+)  # fmt: skip
 from pydantic import SecretStr
 
-from sluiceway.config import DeliverySettings, StoreSettings
-from sluiceway.core.clock import SystemClock
-from sluiceway.core.identity import Scope
 from sluiceway.core.invoker import Invocation
 from sluiceway.core.reaction import ASYNCHRONOUS_INVOCATION, Reaction, Target
 from sluiceway.core.store import Entry, Tx
-from sluiceway.core.wakeups import Wakeups
-from sluiceway.engines.sqlite.store import SqliteStore, open_store
 from sluiceway.errors import NotFound, Throttled
-from sluiceway.reactions.target import Attempt, DeliveryFailed, OutwardTarget
-from sluiceway.reactions.targets.catalog import topic_targets
+from sluiceway.reactions.target import Attempt, DeliveryFailed
 from sluiceway.reactions.targets.guard import Refused, check_literal, is_public
 from sluiceway.reactions.targets.invoke import InvokeTarget
-from sluiceway.reactions.targets.signing import RsaSigner, open_signer
 from sluiceway.services.outbox import Outbox
-
-SCOPE = Scope("000000000000", "us-east-1")
-TOPIC = "arn:aws:sns:us-east-1:000000000000:news"
-FIRST = Attempt(0, 1_700_000_000_000)
-Answer = Callable[[web.Request], Any]
-
-
-@dataclass
-class Endpoint:
-    """A real HTTP server that records what it gets."""
-
-    url: str = ""
-    answer: Answer = field(default=lambda request: web.Response(text="ok"))
-    got: list[tuple[web.Request, bytes]] = field(default_factory=list)
-
-    async def handle(self, request: web.Request) -> web.StreamResponse:
-        self.got.append((request, await request.read()))
-        response = self.answer(request)
-        return await response if asyncio.iscoroutine(response) else response
 
 
 @pytest.fixture
 async def endpoint() -> AsyncIterator[Endpoint]:
-    made = Endpoint()
-    app = web.Application()
-    app.router.add_route("*", "/{path:.*}", made.handle)
-    runner = web.AppRunner(app, shutdown_timeout=0.1)
-    await runner.setup()
-    site = web.TCPSite(runner, "127.0.0.1", 0)
-    await site.start()
-    made.url = f"http://127.0.0.1:{runner.addresses[0][1]}"
-    yield made
-    await runner.cleanup()
-
-
-@dataclass
-class Kit:
-    """Targets over a store."""
-
-    store: SqliteStore
-    signer: RsaSigner
-
-    def targets(self, **settings: Any) -> dict[str, OutwardTarget]:
-        made = topic_targets(
-            self.store,
-            None,  # type: ignore[arg-type]  # no queue and no function here
-            None,  # type: ignore[arg-type]
-            lambda *args: None,
-            self.signer,
-            lambda: "http://here:4566",
-            SCOPE,
-            DeliverySettings(**{"allow_private_targets": True, "http_s": 5.0, **settings}),
-            SystemClock(),
-        )
-        return made  # type: ignore[return-value]
+    async with an_endpoint() as made:
+        yield made
 
 
 @pytest.fixture
 async def kit(tmp_path: Path) -> AsyncIterator[Kit]:
-    store = await open_store(tmp_path / "store.db", StoreSettings(), SystemClock(), Wakeups())
-    yield Kit(store, open_signer(tmp_path))
-    await store.close()
-
-
-def reaction(kind: str, address: str, **options: Any) -> Reaction:
-    """As ``Topics`` makes it."""
-    base = {"topic_arn": TOPIC, "subscription_arn": f"{TOPIC}:id", "protocol": kind, "version": "1", "raw": False}
-    return Reaction("r", "topic/news", Target(kind, address, {**base, **options}))
-
-
-def message(text: str = "hello", **more: Any) -> Entry:
-    """One message of a topic."""
-    return Entry(7, FIRST.now_ms, {"id": "m-1", "message": text, "time_ms": FIRST.now_ms, **more})
-
-
-async def deliver(target: OutwardTarget, made: Reaction, entry: Entry) -> None:
-    try:
-        await target.deliver(made, [entry], FIRST)
-    finally:
-        await target.close()
-
-
-def verify(document: dict[str, Any], certificate_pem: bytes, names: list[str]) -> None:
-    """As Amazon SNS Developer Guide describes it for endpoints."""
-    text = "".join(f"{name}\n{document[name]}\n" for name in names if name in document)
-    key = x509.load_pem_x509_certificate(certificate_pem).public_key()
-    assert isinstance(key, rsa.RSAPublicKey)
-    algorithm = hashes.SHA256() if document["SignatureVersion"] == "2" else hashes.SHA1()
-    key.verify(base64.b64decode(document["Signature"]), text.encode(), padding.PKCS1v15(), algorithm)
-
-
-NOTIFICATION = ["Message", "MessageId", "Subject", "Timestamp", "TopicArn", "Type"]
-CONFIRMATION = ["Message", "MessageId", "SubscribeURL", "Timestamp", "Token", "TopicArn", "Type"]
+    async with a_kit(tmp_path) as made:
+        yield made
 
 
 @pytest.mark.parametrize("version", ["1", "2"])

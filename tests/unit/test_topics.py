@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
@@ -259,7 +260,7 @@ async def test_mail_is_asked_to_confirm_and_then_delivered(world: World) -> None
 async def test_text_messages(world: World) -> None:
     await world.store.commit(world.topics.subscribe, "news", "sms", "+1 (415) 555-0100")
     await world.publish("to the topic")
-    await world.store.commit(world.topics.text_message, "+14155550101", "straight")
+    await world.store.commit(world.topics.text_message, "+14155550101", Publication("straight"))
     notes = {(note.kind, note.to, note.body) for note in await mails(world, 2)}
     assert notes == {("sms", "+14155550100", "to the topic"), ("sms", "+14155550101", "straight")}
 
@@ -381,8 +382,8 @@ REFUSED: list[tuple[str, tuple[Any, ...], type[DomainError], str]] = [
     ("publish", ("news", Publication("x", attributes={"a b": {"Type": "String", "Value": "x"}})), Invalid, "name"),
     ("publish", ("news", Publication("x", attributes={"a": {"Type": "String", "Value": ""}})), Invalid, "non-empty"),
     ("publish", ("news", Publication("x", attributes={"a": {"Type": "String.Array", "Value": "x"}})), Invalid, "array"),
-    ("text_message", ("nobody", "x"), Invalid, "PhoneNumber"),
-    ("text_message", ("+14155550100", ""), Invalid, "Message"),
+    ("text_message", ("nobody", Publication("x")), Invalid, "PhoneNumber"),
+    ("text_message", ("+14155550100", Publication("")), Invalid, "Empty message"),
 ]
 
 
@@ -423,6 +424,60 @@ def test_delivery_policies() -> None:
                 '{"requestPolicy": {"headerContentType": "image/png"}}', "[", "[]"):  # fmt: skip
         with pytest.raises(Invalid):
             policies.check_subscription(bad)
+
+
+PHASES = {"numRetries": 50, "numNoDelayRetries": 3, "numMinDelayRetries": 2, "numMaxDelayRetries": 35,
+          "minDelayTarget": 1, "maxDelayTarget": 60}  # fmt: skip
+
+
+@pytest.mark.parametrize("function", ["linear", "arithmetic", "geometric", "exponential"])
+def test_every_phase_of_the_guides_own_delivery_policy(function: str) -> None:
+    """ "3 times immediately, 2 times 1 second apart, 10 times with backoff from 1 to 60 seconds, 35 times 60 seconds
+    apart"."""
+    own = json.dumps({"healthyRetryPolicy": {**PHASES, "backoffFunction": function}})
+    policies.check_subscription(own)
+    retry = policies.retry_of("https", "", own)
+    delays = [retry.delay_ms(tries, 0.0) for tries in range(1, retry.tries_max)]
+    assert len(delays) == 50 and not retry.exhausted(50, 0) and retry.exhausted(51, 0)
+    assert delays[:5] == [0, 0, 0, 1000, 1000] and delays[15:] == [60_000] * 35
+    backoff = delays[5:15]
+    assert backoff[0] == 1000 and backoff[-1] == 60_000 and backoff == sorted(backoff)
+    steps = [later - earlier for earlier, later in itertools.pairwise(backoff)]
+    if function == "linear":
+        assert max(steps) - min(steps) <= 1
+    elif function == "arithmetic":
+        growth = [later - earlier for earlier, later in itertools.pairwise(steps)]
+        assert max(growth) - min(growth) <= 4 and min(growth) > 0  # of rounding
+    elif function == "geometric":
+        ratios = [later / earlier for earlier, later in itertools.pairwise(backoff)]
+        assert max(ratios) - min(ratios) < 0.01
+    else:
+        assert [round(one / 1000) for one in backoff[:6]] == [1, 2, 4, 8, 16, 32]
+
+
+async def test_a_token_expires(world: World) -> None:
+    made = await world.store.commit(world.topics.subscribe, "news", "email", "late@example.com")
+
+    def age(tx: Tx) -> None:
+        row = tx.get("subscriptions", ("news", made.id))
+        tx.put("subscriptions", ("news", made.id), {**row, "token_until_ms": tx.now_ms - 1})
+
+    await world.store.commit(age)
+    with pytest.raises(Invalid, match="expired"):
+        await world.store.commit(world.topics.confirm, made.token)
+    again = await world.store.commit(world.topics.subscribe, "news", "email", "late@example.com")
+    assert (await world.store.commit(world.topics.confirm, again.token)).id == made.id
+
+
+async def test_topics_of_an_older_release_are_read(world: World) -> None:
+    """Their rows are objects, those of now are bytes."""
+    row = {"name": "old", "created_ms": 1, "attributes": {"DisplayName": "Old"}, "tags": {}, "policy": None,
+           "subscriptions": 0, "deleted": 0}  # fmt: skip
+    await world.store.commit(lambda tx: tx.put("topics", ("old",), row))
+    assert (await world.store.view(world.topics.get, "old")).attributes == {"DisplayName": "Old"}
+    await world.store.commit(world.topics.tag, "old", {"k": "v"})
+    assert (await world.store.view(world.topics.get, "old")).tags == {"k": "v"}
+    assert [topic.name for topic in await world.store.view(world.topics.listed)] == ["news", "old"]
 
 
 async def test_outcomes_go_where_the_functions_role_may_send_them(world: World) -> None:

@@ -50,6 +50,7 @@ from sluiceway.services.queues import Queues
 from sluiceway.services.reactions import Reactions
 from sluiceway.services.topics import Topics
 from sluiceway.services.topics.letters import LetterGuard
+from sluiceway.services.topics.texting import Texting
 
 SCOPE = Scope("000000000000", "us-east-1")
 ROOT = Principal("root", SCOPE.account, "root", "arn:aws:iam::000000000000:root", access_key_id="AKIAROOT")
@@ -113,7 +114,7 @@ async def server(tmp_path: Path) -> AsyncIterator[Server]:
     )
     dispatcher = Dispatcher(store, wakeups, reactions, targets, limits, clock, topics.logs)
     verifier = SignatureVerifier(Ring(), SCOPE, clock, SecuritySettings())
-    edges = [sns_edge(store, topics), sqs_edge(store, queues, wakeups, QueueSettings())]
+    edges = [sns_edge(store, topics, Texting(delivery)), sqs_edge(store, queues, wakeups, QueueSettings())]
     codecs = Codecs()
     handlers = {
         edge.name: AwsPipeline(edge, codecs, verifier, authorize, SCOPE, clock, HttpSettings(), lambda: where[0]).handle

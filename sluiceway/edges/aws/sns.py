@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import binascii
 import json
 import re
 from collections.abc import Awaitable, Callable, Mapping
@@ -12,9 +11,12 @@ from typing import Any, Final
 from sluiceway.core.identity import ANONYMOUS, Arn
 from sluiceway.core.store import Store, Tx, View
 from sluiceway.edges.aws.operations import Call, ErrorTable, Operation, Output, ServiceEdge
+from sluiceway.edges.aws.sns_texting import TextOperations
+from sluiceway.edges.aws.sns_tokens import from_token, need, to_token
 from sluiceway.errors import (
     AccessDenied,
     AlreadyExists,
+    Conflict,
     DomainError,
     Invalid,
     NotFound,
@@ -24,18 +26,23 @@ from sluiceway.errors import (
 )
 from sluiceway.services.access import authorize
 from sluiceway.services.topics import Publication, Published, Subscription, Topic, Topics, policies
+from sluiceway.services.topics.subscribing import shown_endpoint
+from sluiceway.services.topics.texting import Texting
 from sluiceway.services.topics.values import subscription_key, topic_name
 
 ERRORS: Final[ErrorTable] = {
     (AccessDenied, "*"): "AuthorizationErrorException",
     (AlreadyExists, "*"): "InvalidParameterException",
+    (Conflict, "sandbox"): "UserErrorException",
     (Invalid, "*"): "InvalidParameterException",
     (Invalid, "batch_empty"): "EmptyBatchRequestException",
     (Invalid, "batch_id"): "InvalidBatchEntryIdException",
     (Invalid, "batch_ids"): "BatchEntryIdsNotDistinctException",
     (Invalid, "message_attribute"): "InvalidParameterValueException",
+    (Invalid, "tag_count"): "TagLimitExceededException",
     (Invalid, "unsubscribe"): "AuthorizationErrorException",
     (NotFound, "resource"): "ResourceNotFoundException",
+    (NotFound, "sandbox_number"): "ResourceNotFoundException",
     (NotFound, "subscription"): "NotFoundException",
     (NotFound, "topic"): "NotFoundException",
     (Throttled, "subscriptions"): "SubscriptionLimitExceededException",
@@ -45,12 +52,28 @@ ERRORS: Final[ErrorTable] = {
     (TooLarge, "batch_count"): "TooManyEntriesInBatchRequestException",
 }
 _BATCH_ID = re.compile(r"[A-Za-z0-9_-]{1,80}")
+_ACCOUNT = re.compile(r"[0-9]{12}")
+#: What AddPermission may grant (SNS API reference, "Topic policy actions").
+_GRANTED: Final = frozenset(
+    {
+        "AddPermission",
+        "DeleteTopic",
+        "GetTopicAttributes",
+        "ListSubscriptionsByTopic",
+        "ListTagsForResource",
+        "Publish",
+        "RemovePermission",
+        "SetTopicAttributes",
+        "Subscribe",
+    }
+)
 _PAGE: Final = 100  # SNS lists 100 topics or subscriptions at a time
 
 
-def sns_edge(store: Store, topics: Topics) -> ServiceEdge:
+def sns_edge(store: Store, topics: Topics, texting: Texting) -> ServiceEdge:
     """SNS over ``topics``."""
-    return ServiceEdge("sns", "sns", _Sns(store, topics).operations(), ERRORS)
+    operations = {**_Sns(store, topics).operations(), **TextOperations(store, texting).operations()}
+    return ServiceEdge("sns", "sns", operations, ERRORS)
 
 
 class _Sns:
@@ -59,6 +82,7 @@ class _Sns:
     def __init__(self, store: Store, topics: Topics) -> None:
         self._store = store
         self._topics = topics
+        self._prefix = str(topics.arn(""))
 
     def operations(self) -> Mapping[str, Operation]:
         """Every operation that is here."""
@@ -105,9 +129,12 @@ class _Sns:
         except (Invalid, NotFound):
             return None  # the handler says so to a caller who may know
 
-    def _name(self, arn: str) -> str:
-        """Raises ``NotFound("topic")`` for a topic that is not this server's."""
-        name = topic_name(arn)
+    def _name(self, arn: str, parameter: str = "TopicArn") -> str:
+        """Raises ``Invalid("arn")``, and ``NotFound("topic")`` for a topic that is not this server's."""
+        plain = arn[len(self._prefix) :]
+        if plain and ":" not in plain and arn.startswith(self._prefix):  # as nearly always: nothing is left to parse
+            return plain
+        name = topic_name(arn, parameter)
         parsed, scope = Arn.parse(arn), self._topics.scope
         if (parsed.region, parsed.account) != (scope.region, scope.account):
             raise NotFound("topic", "Topic does not exist")
@@ -119,36 +146,35 @@ class _Sns:
         if call.params.get("DataProtectionPolicy"):
             raise NotImplementedYet("operation", "Data protection policies are not here yet.")
         topic = await self._store.commit(
-            self._topics.create, _need(call, "Name"), call.params.get("Attributes"), _tags(call)
+            self._topics.create, need(call, "Name"), call.params.get("Attributes"), _tags(call)
         )
         return {"TopicArn": self._topics.arn(topic.name)}
 
     async def delete_topic(self, call: Call) -> Output:
-        await self._store.commit(self._topics.delete, self._name(_need(call, "TopicArn")))
+        await self._store.commit(self._topics.delete, self._name(need(call, "TopicArn")))
         return None
 
     async def list_topics(self, call: Call) -> Output:
-        after = _from_token(call, 1)
+        after = from_token(call, 1)
         topics = await self._store.view(self._topics.listed, after[0] if after else "", _PAGE)
         output: dict[str, Any] = {"Topics": [{"TopicArn": self._topics.arn(topic.name)} for topic in topics]}
         if len(topics) == _PAGE:
-            output["NextToken"] = _to_token(topics[-1].name)
+            output["NextToken"] = to_token(topics[-1].name)
         return output
 
     async def get_topic_attributes(self, call: Call) -> Output:
-        name = self._name(_need(call, "TopicArn"))
+        name = self._name(need(call, "TopicArn"))
         return {"Attributes": await self._store.view(self._topic_attributes, name)}
 
     def _topic_attributes(self, view: View, name: str) -> dict[str, str]:
         topic = self._topics.get(view, name)
         confirmed, pending = self._topics.counts(view, name)
-        policy = topic.policy if topic.policy is not None else self._topics.default_policy(name)
         effective = policies.effective_topic(topic.attributes.get("DeliveryPolicy", ""))
         return {
             "TopicArn": self._topics.arn(name),
             "Owner": self._topics.scope.account,
             "DisplayName": "",
-            "Policy": json.dumps(policy),
+            "Policy": json.dumps(self._topics.shown_policy(topic)),
             "SubscriptionsConfirmed": str(confirmed),
             "SubscriptionsPending": str(pending),
             "SubscriptionsDeleted": str(topic.deleted),
@@ -160,36 +186,42 @@ class _Sns:
     async def set_topic_attributes(self, call: Call) -> Output:
         await self._store.commit(
             self._topics.set_attribute,
-            self._name(_need(call, "TopicArn")),
-            _need(call, "AttributeName"),
+            self._name(need(call, "TopicArn")),
+            need(call, "AttributeName"),
             call.params.get("AttributeValue") or "",
         )
         return None
 
     async def add_permission(self, call: Call) -> Output:
-        name, label = self._name(_need(call, "TopicArn")), _need(call, "Label")
-        accounts = [f"arn:aws:iam::{account}:root" for account in call.params.get("AWSAccountId") or ()]
-        actions = [f"SNS:{action}" for action in call.params.get("ActionName") or ()]
+        name, label = self._name(need(call, "TopicArn")), need(call, "Label")
+        accounts = [str(account) for account in call.params.get("AWSAccountId") or ()]
+        actions = [str(action) for action in call.params.get("ActionName") or ()]
         if not accounts or not actions:
             raise Invalid("permission", "Invalid parameter: AWSAccountId and ActionName must not be empty")
+        if not _BATCH_ID.fullmatch(label):
+            raise Invalid("permission", "Invalid parameter: Label Reason: 1 to 80 letters, digits, - and _")
+        if not all(_ACCOUNT.fullmatch(account) for account in accounts):
+            raise Invalid("permission", "Invalid parameter: Policy Error: PrincipalNotFound")
+        if not _GRANTED.issuperset(actions):
+            raise Invalid("permission", "Invalid parameter: Policy statement action out of service scope!")
         statement = {
             "Sid": label,
             "Effect": "Allow",
-            "Principal": {"AWS": accounts},
-            "Action": actions,
+            "Principal": {"AWS": [f"arn:aws:iam::{account}:root" for account in accounts]},
+            "Action": [f"SNS:{action}" for action in actions],
             "Resource": self._topics.arn(name),
         }
         await self._store.commit(self._change_policy, name, label, statement)
         return None
 
     async def remove_permission(self, call: Call) -> Output:
-        name = self._name(_need(call, "TopicArn"))
-        await self._store.commit(self._change_policy, name, _need(call, "Label"), None)
+        name = self._name(need(call, "TopicArn"))
+        await self._store.commit(self._change_policy, name, need(call, "Label"), None)
         return None
 
     def _change_policy(self, tx: Tx, name: str, label: str, statement: dict[str, Any] | None) -> None:
         """Add the statement, or remove the one called ``label``."""
-        policy = dict(self._topics.policy(tx, name))
+        policy = dict(self._topics.shown_policy(self._topics.get(tx, name)))
         given = policy.get("Statement", [])
         statements = list(given) if isinstance(given, list) else [given]
         there = [one for one in statements if one.get("Sid") == label]
@@ -205,7 +237,7 @@ class _Sns:
 
     async def _tagged(self, call: Call) -> Topic:
         try:
-            return await self._store.view(self._topics.get, self._name(_need(call, "ResourceArn")))
+            return await self._store.view(self._topics.get, self._name(need(call, "ResourceArn"), "ResourceArn"))
         except NotFound:
             raise NotFound("resource", "Resource does not exist") from None
 
@@ -228,18 +260,20 @@ class _Sns:
     async def publish(self, call: Call) -> Output:
         params = call.params
         targets = [name for name in ("TopicArn", "TargetArn", "PhoneNumber") if params.get(name)]
-        if len(targets) != 1:
+        if not targets:
+            raise Invalid("target", "Invalid parameter: TopicArn or TargetArn Reason: no value for required parameter")
+        if len(targets) > 1:
             raise Invalid(
-                "target", "Invalid parameter: TopicArn, TargetArn or PhoneNumber Reason: one of them is needed"
+                "target",
+                f"Invalid parameter: {' and '.join(targets)} Reason: only one of TopicArn, TargetArn and PhoneNumber "
+                "may be given",
             )
+        publication, to = _publication(params), str(params[targets[0]])
         if targets == ["PhoneNumber"]:
-            message_id = await self._store.commit(
-                self._topics.text_message, params["PhoneNumber"], params.get("Message") or ""
-            )
-            return {"MessageId": message_id}
-        publication = _publication(params)
-        posted = await self._store.commit(self._topics.post, self._name(params[targets[0]]), publication)
-        return _posted(posted)
+            return {"MessageId": await self._store.commit(self._topics.text_message, to, publication)}
+        if targets == ["TargetArn"] and ":endpoint/" in to:
+            raise NotImplementedYet("target", "Mobile push endpoints are not here yet.")
+        return _posted(await self._store.commit(self._topics.post, self._name(to, targets[0]), publication))
 
     async def publish_batch(self, call: Call) -> Output:
         entries = call.params.get("PublishBatchRequestEntries") or []
@@ -248,8 +282,8 @@ class _Sns:
             raise Invalid("batch_id", "The Id of a batch entry in a batch request doesn't abide by the specification.")
         if len(set(ids)) != len(ids):
             raise Invalid("batch_ids", "Two or more batch entries in the request have the same Id.")
-        publications = [_publication(entry) for entry in entries]
-        name = self._name(_need(call, "TopicArn"))
+        publications = [_entry(entry) for entry in entries]
+        name = self._name(need(call, "TopicArn"))
         results = await self._store.commit(self._topics.post_batch, name, publications)
         output: dict[str, Any] = {"Successful": [], "Failed": []}
         for entry_id, result in zip(ids, results, strict=True):
@@ -265,10 +299,11 @@ class _Sns:
     async def subscribe(self, call: Call) -> Output:
         made = await self._store.commit(
             self._topics.subscribe,
-            self._name(_need(call, "TopicArn")),
-            _need(call, "Protocol"),
-            _need(call, "Endpoint"),
+            self._name(need(call, "TopicArn")),
+            need(call, "Protocol"),
+            need(call, "Endpoint"),
             call.params.get("Attributes"),
+            call.principal.arn,
         )
         shown = made.confirmed or call.params.get("ReturnSubscriptionArn")
         return {"SubscriptionArn": self._topics.subscription_arn(made) if shown else "pending confirmation"}
@@ -278,11 +313,12 @@ class _Sns:
         strict = str(call.params.get("AuthenticateOnUnsubscribe", "")).lower() == "true"
         if strict and not signed:
             raise AccessDenied("access", "AuthenticateOnUnsubscribe needs a signed request.")
-        made = await self._store.commit(self._topics.confirm, _need(call, "Token"), signed, strict)
+        topic, token = self._name(need(call, "TopicArn")), need(call, "Token")
+        made = await self._store.commit(self._topics.confirm, token, signed, strict, topic)
         return {"SubscriptionArn": self._topics.subscription_arn(made)}
 
     async def unsubscribe(self, call: Call) -> Output:
-        topic, subscription_id = subscription_key(_need(call, "SubscriptionArn"))
+        topic, subscription_id = subscription_key(need(call, "SubscriptionArn"))
         signed = call.principal is not ANONYMOUS
         if signed:
             arn = self._topics.arn(topic)
@@ -298,7 +334,7 @@ class _Sns:
             return None
 
     async def get_subscription_attributes(self, call: Call) -> Output:
-        key = subscription_key(_need(call, "SubscriptionArn"))
+        key = subscription_key(need(call, "SubscriptionArn"))
         return {"Attributes": await self._store.view(self._subscription_attributes, *key)}
 
     def _subscription_attributes(self, view: View, topic_name: str, subscription_id: str) -> dict[str, str]:
@@ -308,8 +344,9 @@ class _Sns:
             "SubscriptionArn": self._topics.subscription_arn(subscription),
             "TopicArn": self._topics.arn(topic_name),
             "Protocol": subscription.protocol,
-            "Endpoint": subscription.endpoint,
+            "Endpoint": shown_endpoint(subscription.endpoint),
             "Owner": self._topics.scope.account,
+            **({"SubscriptionPrincipal": subscription.principal} if subscription.principal else {}),
             "ConfirmationWasAuthenticated": _word(subscription.authenticated),
             "PendingConfirmation": _word(not subscription.confirmed),
             "RawMessageDelivery": "false",
@@ -323,22 +360,22 @@ class _Sns:
         return attributes
 
     async def set_subscription_attributes(self, call: Call) -> Output:
-        topic, subscription_id = subscription_key(_need(call, "SubscriptionArn"))
+        topic, subscription_id = subscription_key(need(call, "SubscriptionArn"))
         await self._store.commit(
             self._topics.set_subscription_attribute,
             topic,
             subscription_id,
-            _need(call, "AttributeName"),
+            need(call, "AttributeName"),
             call.params.get("AttributeValue") or "",
         )
         return None
 
     async def list_subscriptions(self, call: Call) -> Output:
         arn = call.params.get("TopicArn")
-        found = await self._store.view(self._page, self._name(arn) if arn else None, _from_token(call, 2))
+        found = await self._store.view(self._page, self._name(arn) if arn else None, from_token(call, 2))
         output: dict[str, Any] = {"Subscriptions": [self._listed(subscription) for subscription in found]}
         if len(found) == _PAGE:
-            output["NextToken"] = _to_token(found[-1].topic, found[-1].id)
+            output["NextToken"] = to_token(found[-1].topic, found[-1].id)
         return output
 
     def _page(self, view: View, topic: str | None, after: list[str] | None) -> list[Subscription]:
@@ -353,7 +390,7 @@ class _Sns:
             "SubscriptionArn": arn if subscription.confirmed else "PendingConfirmation",
             "Owner": self._topics.scope.account,
             "Protocol": subscription.protocol,
-            "Endpoint": subscription.endpoint,
+            "Endpoint": shown_endpoint(subscription.endpoint),
             "TopicArn": self._topics.arn(subscription.topic),
         }
 
@@ -365,15 +402,23 @@ def _topic_arn(call: Call) -> str:
     return "*"
 
 
-def _need(call: Call, name: str) -> str:
-    value = call.params.get(name)
-    if not value:
-        raise Invalid("missing", f"Invalid parameter: {name} Reason: no value for required parameter")
-    return str(value)
-
-
 def _tags(call: Call) -> dict[str, str]:
-    return {tag["Key"]: tag.get("Value", "") for tag in call.params.get("Tags") or ()}
+    given = call.params.get("Tags") or ()
+    tags = {str(tag.get("Key") or ""): str(tag.get("Value") or "") for tag in given}
+    if len(tags) != len(given):
+        raise Invalid("tags", "Invalid parameter: Duplicated keys are not allowed.")
+    for key, value in tags.items():
+        if not 1 <= len(key) <= 128 or len(value) > 256 or key.lower().startswith("aws:"):
+            raise Invalid("tags", "Invalid parameter: Tags Reason: a key has 1 to 128 characters and does not begin "
+                          "with aws:, a value has up to 256")  # fmt: skip
+    return tags
+
+
+def _entry(params: Mapping[str, Any]) -> Publication | DomainError:
+    try:
+        return _publication(params)
+    except DomainError as error:
+        return error
 
 
 def _publication(params: Mapping[str, Any]) -> Publication:
@@ -404,23 +449,6 @@ def _posted(posted: Published) -> dict[str, Any]:
         "MessageId": posted.message_id,
         **({"SequenceNumber": posted.sequence} if posted.sequence else {}),
     }
-
-
-def _to_token(*key: str) -> str:
-    return base64.urlsafe_b64encode(json.dumps(key).encode()).decode()
-
-
-def _from_token(call: Call, parts: int) -> list[str] | None:
-    token = call.params.get("NextToken")
-    if not token:
-        return None
-    try:
-        key = json.loads(base64.urlsafe_b64decode(token))
-    except (ValueError, binascii.Error, RecursionError):
-        key = None
-    if not (isinstance(key, list) and len(key) == parts and all(isinstance(part, str) for part in key)):
-        raise Invalid("token", "Invalid parameter: NextToken Reason: Invalid nextToken value")
-    return key
 
 
 def _word(value: bool) -> str:

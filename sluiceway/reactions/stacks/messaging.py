@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from typing import Any, Final
 
 from sluiceway.reactions.stacks.provider import (
@@ -33,6 +34,17 @@ def _texts(values: Properties) -> dict[str, str]:
     return made
 
 
+#: Attributes that change in place, and what a topic has of each that says nothing.
+_TOPIC_DEFAULTS: Final[Mapping[str, str]] = {
+    "ContentBasedDeduplication": "false",
+    "DisplayName": "",
+    "FifoThroughputScope": "Topic",
+    "KmsMasterKeyId": "",
+    "SignatureVersion": "1",
+    "TracingConfig": "PassThrough",
+}
+
+
 class Topic(Provider):
     """AWS::SNS::Topic"""
 
@@ -40,11 +52,14 @@ class Topic(Provider):
         {
             "ContentBasedDeduplication",
             "DisplayName",
+            "FifoThroughputScope",
             "FifoTopic",
+            "KmsMasterKeyId",
             "SignatureVersion",
             "Subscription",
             "Tags",
             "TopicName",
+            "TracingConfig",
         }
     )
     named_by = "TopicName"
@@ -54,7 +69,7 @@ class Topic(Provider):
         """CreateTopic gives the existing one if it is the same."""
         fifo = str(props.get("FifoTopic", "")).lower() == "true"
         name = props.get("TopicName") or (ctx.name(251) + ".fifo" if fifo else ctx.name(256))
-        attributes = _texts(pick(props, "DisplayName", "FifoTopic", "ContentBasedDeduplication", "SignatureVersion"))
+        attributes = _texts(pick(props, "FifoTopic", *_TOPIC_DEFAULTS))
         arn = (await ctx.call("sns", "CreateTopic", Name=name, Attributes=attributes, Tags=props.get("Tags")))[
             "TopicArn"
         ]
@@ -67,9 +82,9 @@ class Topic(Provider):
         """Attributes change in place."""
         if changed(old, new, "TopicName", "FifoTopic"):
             raise Replace
-        for name in ("DisplayName", "ContentBasedDeduplication", "SignatureVersion"):
+        for name, default in _TOPIC_DEFAULTS.items():
             if changed(old, new, name):
-                value = _texts({"value": new.get(name, "")})["value"]
+                value = _texts({"value": new.get(name, default)})["value"]
                 await ctx.call(
                     "sns",
                     "SetTopicAttributes",

@@ -7,6 +7,7 @@ that is connected to, so a name can't change between check and use (DNS rebindin
 
 from __future__ import annotations
 
+import socket
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 from typing import Final
 
@@ -32,10 +33,15 @@ def is_public(address: str) -> bool:
 
 
 def check_literal(host: str) -> None:
-    """Raises ``Refused`` if ``host`` is an IP literal that is not public; names are left to the resolver."""
+    """Raises ``Refused`` if ``host`` is an IP literal that is not public, in any spelling that a system's resolver
+    takes for one ("127.1", "0x7f000001", "2130706433"); names are left to the resolver."""
+    address = host.rstrip(".")
     try:
-        public = is_public(host)
+        public = is_public(address)
     except ValueError:
-        return
+        try:
+            public = is_public(socket.inet_ntoa(socket.inet_aton(address)))
+        except (OSError, ValueError):
+            return
     if not public:
         raise Refused(f"the address {host} is not public")

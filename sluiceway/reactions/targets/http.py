@@ -10,6 +10,7 @@ from sluiceway.core.reaction import Reaction
 from sluiceway.core.store import Entry
 from sluiceway.reactions.target import Attempt, Delivered, OutwardTarget
 from sluiceway.reactions.targets.notification import NotificationTarget
+from sluiceway.reactions.targets.pace import Pace
 from sluiceway.reactions.targets.web import Web, check_status
 from sluiceway.services.topics.envelopes import Envelopes
 
@@ -20,7 +21,7 @@ async def post_document(
     web: Web, url: str, text: str, kind: str, ids: Mapping[str, str], extra: Mapping[str, str]
 ) -> None:
     """POST one of SNS's documents with its headers. ``ids`` has "id", "topic_arn" and maybe
-    "subscription_arn". Raises ``DeliveryFailed``."""
+    "subscription_arn" (a request to confirm has none yet). Raises ``DeliveryFailed``."""
     headers = {
         "User-Agent": AGENT,
         "Content-Type": "text/plain; charset=UTF-8",
@@ -40,6 +41,7 @@ class HttpTarget(NotificationTarget, OutwardTarget):
     def __init__(self, envelopes: Envelopes, web: Web) -> None:
         super().__init__(envelopes)
         self._web = web
+        self._pace = Pace()
 
     async def deliver(self, reaction: Reaction, entries: Sequence[Entry], attempt: Attempt) -> Delivered | None:
         """POST each message. Raises ``DeliveryFailed``."""
@@ -53,6 +55,8 @@ class HttpTarget(NotificationTarget, OutwardTarget):
                 "topic_arn": options["topic_arn"],
                 "subscription_arn": options["subscription_arn"],
             }
+            if options.get("per_second"):
+                await self._pace.wait(options["subscription_arn"], options["per_second"])
             text = self.content(entry.value, options)
             await post_document(self._web, reaction.target.address, text, "Notification", ids, extra)
         return None

@@ -9,8 +9,8 @@ from sluiceway.core.reaction import Reaction
 from sluiceway.core.store import Entry
 from sluiceway.reactions.target import Attempt, Delivered, OutwardTarget
 from sluiceway.reactions.targets.http import post_document
-from sluiceway.reactions.targets.mail import Mailer
-from sluiceway.reactions.targets.phone import Texter
+from sluiceway.reactions.targets.mail import Mail, Mailer
+from sluiceway.reactions.targets.phone import Texter, text_of
 from sluiceway.reactions.targets.web import Web
 from sluiceway.services.topics.envelopes import Envelopes, to_text
 
@@ -29,10 +29,11 @@ class NoticeTarget(OutwardTarget):
         for entry in entries:
             notice = entry.value
             if notice["protocol"] == "sms":
-                await self._texter.send(notice["endpoint"], notice["text"])
+                await self._texter.send(text_of(notice["endpoint"], notice["text"], notice["id"], notice))
             elif notice["protocol"] in ("http", "https"):
                 text = to_text(self._envelopes.confirmation(notice))
-                ids = {name: notice[name] for name in ("id", "topic_arn", "subscription_arn")}
+                known = () if notice["type"] == "SubscriptionConfirmation" else ("subscription_arn",)
+                ids = {name: notice[name] for name in ("id", "topic_arn", *known)}
                 await post_document(self._web, notice["endpoint"], text, notice["type"], ids, {})
             else:
                 await self._mail(notice)
@@ -49,4 +50,4 @@ class NoticeTarget(OutwardTarget):
                 f"{self._envelopes.confirm_page(notice['token'])}\n\n"
                 "If you did not ask for this, do nothing.\n"
             )
-        await self._mailer.send(notice["endpoint"], f"Confirm your subscription to {topic}", body, notice["id"])
+        await self._mailer.send(Mail(notice["endpoint"], f"Confirm your subscription to {topic}", body, notice["id"]))

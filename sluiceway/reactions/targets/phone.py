@@ -1,87 +1,78 @@
-"""Kind "sms": a text message, through Twilio's REST API or into the outbox."""
+"""Kind "sms": a text message, through the operator's gateway or into the outbox."""
 
 from __future__ import annotations
 
-import base64
-import json
-from collections.abc import Sequence
-from urllib.parse import quote, urlencode
+from collections.abc import Mapping, Sequence
+from decimal import Decimal
+from typing import Any
 
-from sluiceway.config import DeliverySettings
 from sluiceway.core.clock import Clock
 from sluiceway.core.reaction import Reaction
 from sluiceway.core.store import Entry, Store
+from sluiceway.errors import Invalid
 from sluiceway.reactions.target import Attempt, Delivered, DeliveryFailed, OutwardTarget
+from sluiceway.reactions.targets.gateways import Gateway, OptedOut
 from sluiceway.reactions.targets.notification import NotificationTarget
 from sluiceway.reactions.targets.web import Web
 from sluiceway.services.outbox import Note, Outbox
 from sluiceway.services.topics.envelopes import Envelopes, text_for
+from sluiceway.services.topics.texting import Text, Texting, choices_of
 
-_CHARS_MAX = 1600  # Twilio refuses a longer "Body" (error 21617)
+
+def text_of(to: str, body: str, message_id: str, choices: Mapping[str, Any]) -> Text:
+    """``choices`` are those of ``choices_of``."""
+    price = choices.get("max_price")
+    sender, kind = str(choices.get("sender", "")), str(choices.get("sms_type", ""))
+    return Text(to, body, message_id, sender, kind, Decimal(price) if price else None)
 
 
 class Texter:
-    """Sends text messages; without an account in the settings they go to the outbox."""
+    """Sends text messages; without a gateway they go to the outbox, and cost nothing."""
 
-    def __init__(self, settings: DeliverySettings, store: Store, outbox: Outbox, clock: Clock, web: Web) -> None:
-        self._settings = settings
+    def __init__(self, store: Store, texting: Texting, outbox: Outbox, gateway: Gateway | None, clock: Clock) -> None:
         self._store = store
+        self._texting = texting
         self._outbox = outbox
+        self._gateway = gateway
         self._clock = clock
-        self._web = web
 
-    async def send(self, to: str, text: str) -> None:
-        """Send ``text`` to the E.164 number ``to``. Raises ``DeliveryFailed``."""
-        settings, text = self._settings, text[:_CHARS_MAX]
-        if not settings.twilio_account_sid:
-            await self._store.commit(self._outbox.put, Note("sms", to, "", text, self._clock.now_ms()))
+    async def send(self, text: Text) -> None:
+        """Send ``text``. Raises ``DeliveryFailed``."""
+        text, refusal = await self._store.view(self._texting.complete, text)
+        if refusal:
+            raise DeliveryFailed(f"{refusal}.", permanent=True)
+        if self._gateway is None:
+            await self._store.commit(self._outbox.put, Note("sms", text.to, "", text.body, self._clock.now_ms()))
             return
-        sender = "MessagingServiceSid" if settings.twilio_from.startswith("MG") else "From"
-        form = urlencode({"To": to, sender: settings.twilio_from, "Body": text})
-        secret = f"{settings.twilio_account_sid}:{settings.twilio_auth_token.get_secret_value()}"
-        account = quote(settings.twilio_account_sid, safe="")
-        status, answer = await self._web.post(
-            f"{settings.twilio_url.rstrip('/')}/2010-04-01/Accounts/{account}/Messages.json",
-            form.encode(),
-            {
-                "Content-Type": "application/x-www-form-urlencoded",
-                "Authorization": "Basic " + base64.b64encode(secret.encode()).decode(),
-            },
-        )
-        if not 200 <= status < 300:
-            # A refused message stays refused; a wrong account (401, 403) can be mended by the operator.
-            permanent = 400 <= status < 500 and status not in (401, 403, 429)
-            raise DeliveryFailed(f"Twilio answered {status}: {_reason(answer)}", permanent)
-
-    async def close(self) -> None:
-        """Close the connections."""
-        await self._web.close()
-
-
-def _reason(answer: bytes) -> str:
-    """Twilio's error document is {"code", "message", "more_info", "status"}."""
-    try:
-        document = json.loads(answer)
-        return f"{document.get('message', '')} (code {document.get('code')})"
-    except (ValueError, AttributeError, RecursionError):
-        return answer[:200].decode("utf-8", "replace")
+        try:
+            await self._gateway.send(text)
+        except OptedOut:
+            await self._store.commit(self._texting.opt_out, text.to)
+            raise
+        await self._store.commit(self._texting.spend, self._texting.cost(text))
 
 
 class SmsTarget(NotificationTarget, OutwardTarget):
-    """The address is a phone number."""
+    """The address is a phone number. ``web`` is the gateway's."""
 
-    def __init__(self, envelopes: Envelopes, texter: Texter) -> None:
+    def __init__(self, envelopes: Envelopes, texter: Texter, web: Web) -> None:
         super().__init__(envelopes)
         self._texter = texter
+        self._web = web
 
     async def deliver(self, reaction: Reaction, entries: Sequence[Entry], attempt: Attempt) -> Delivered | None:
         """Send each message. Raises ``DeliveryFailed``."""
+        name = reaction.target.options.get("display_name", "")
         for entry in entries:
-            text = text_for(entry.value, "sms")
-            name = reaction.target.options.get("display_name", "")
-            await self._texter.send(reaction.target.address, f"{name}> {text}" if name else text)
+            body = text_for(entry.value, "sms")
+            try:
+                choices = choices_of(entry.value.get("attributes") or {})
+            except Invalid as error:
+                raise DeliveryFailed(error.message, permanent=True) from None
+            body = f"{name}> {body}" if name else body
+            await self._texter.send(text_of(reaction.target.address, body, entry.value["id"], choices))
         return None
 
     async def close(self) -> None:
         """Close the connections."""
-        await self._texter.close()
+        await self._web.close()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 from sluiceway.core.identity import Principal, Scope
 from sluiceway.core.reaction import Reaction
@@ -10,9 +10,10 @@ from sluiceway.core.store import Entry, Tx, View
 from sluiceway.errors import Invalid
 from sluiceway.reactions.target import InStoreTarget
 from sluiceway.reactions.targets.notification import NotificationTarget
-from sluiceway.services.topics.envelopes import Envelopes
+from sluiceway.services.topics.envelopes import Envelopes, text_for
 
-_RAW_ATTRIBUTES_MAX = 10  # SQS takes no more; SNS counts such a message as a client-side error
+_ALLOWED_MAX: Final = 20_000  # answers kept: subscriptions of queues, a few hundred bytes each
+_RAW_ATTRIBUTES_MAX: Final = 10  # SQS takes no more; SNS counts such a message as a client-side error
 
 
 class Authorize(Protocol):
@@ -46,6 +47,7 @@ class Queues(Protocol):
         attributes: dict[str, Any] | None = None,
         group_id: str | None = None,
         deduplication_id: str | None = None,
+        room: int | None = None,
     ) -> object: ...
 
 
@@ -68,29 +70,52 @@ class QueueTarget(NotificationTarget, InStoreTarget):
         self._authorize = authorize
         self._scope = scope
         self._principal = sns_principal(scope)
+        self._allowed: dict[tuple[str, str], dict[str, Any] | None] = {}
 
     def deliver(self, tx: Tx, reaction: Reaction, entry: Entry) -> None:
         """Send the message. Raises ``NotFound("queue")``, ``AccessDenied``, and what the queue refuses."""
         name, options, value = reaction.target.address, reaction.target.options, entry.value
-        self._queues.get(tx, name)
-        policy = self._queues.policy(tx, name)
-        conditions = source(self._scope, options["topic_arn"])
-        self._authorize(self._principal, "sqs:SendMessage", self._queues.arn(name), conditions, policy)
-        attributes = _attributes(value) if options.get("raw") else None
-        fifo = name.endswith(".fifo")
+        self._check(tx, name, options["topic_arn"])
+        raw = bool(options.get("raw"))
+        attributes = _attributes(value) if raw else None
+        text, room = (text_for(value, "sqs"), None) if raw else self.envelopes.unsigned(value, options)
         self._queues.send(
             tx,
             name,
-            self.content(value, options),
+            text,
             attributes=attributes,
-            group_id=value.get("group") if fifo else None,
-            deduplication_id=value.get("deduplication") if fifo else None,
+            room=room,
+            group_id=_group(name, options["topic_arn"], value),
+            deduplication_id=value.get("deduplication") if name.endswith(".fifo") else None,
         )
+
+    def cost(self, reaction: Reaction) -> int:
+        """Nothing is signed here."""
+        return 1
+
+    def _check(self, tx: Tx, name: str, topic_arn: str) -> None:
+        """Whether the topic may send. The answer depends on the policy alone (no condition here can change from one
+        message to the next), so that the same document is asked once."""
+        policy = self._queues.policy(tx, name)
+        if policy is not None and self._allowed.get((topic_arn, name)) is policy:
+            return
+        self._queues.get(tx, name)
+        conditions = source(self._scope, topic_arn)
+        self._authorize(self._principal, "sqs:SendMessage", self._queues.arn(name), conditions, policy)
+        if len(self._allowed) >= _ALLOWED_MAX:
+            self._allowed.clear()
+        self._allowed[topic_arn, name] = policy
+
+
+def _group(queue: str, topic_arn: str, value: dict[str, Any]) -> str | None:
+    """A FIFO topic's groups stay groups in a FIFO queue; a standard topic's make a standard queue a fair one (SNS API
+    reference, Publish, MessageGroupId)."""
+    return value.get("group") if queue.endswith(".fifo") == topic_arn.endswith(".fifo") else None
 
 
 def _attributes(value: dict[str, Any]) -> dict[str, Any]:
-    """A raw message's attributes as SQS's."""
-    given = value.get("attributes") or {}
+    """A raw message's attributes as SQS's; those that are for SNS itself (AWS.SNS.SMS.*) stay there."""
+    given = {name: one for name, one in (value.get("attributes") or {}).items() if not name.startswith("AWS.")}
     if len(given) > _RAW_ATTRIBUTES_MAX:
         raise Invalid("message_attribute", "A raw message with more than 10 attributes can't be delivered to a queue.")
     made: dict[str, Any] = {}

@@ -25,6 +25,7 @@ class RsaSigner:
         if not isinstance(key, rsa.RSAPrivateKey):
             raise ValueError("The key that signs notifications is not an RSA key.")
         self._key = key
+        self.length = -(-key.key_size // 8 // 3) * 4  # of base64
         self.certificate_pem = certificate_pem
         self._recent: OrderedDict[tuple[str, str], str] = OrderedDict()
 

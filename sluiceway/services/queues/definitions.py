@@ -25,14 +25,20 @@ WORK: Final = "queue_work"  # woken when the keeper has something to clear away
 
 class Definitions:
     """``scope`` is the account and region of every queue. ``check_key`` refuses keys that can't be used: it raises
-    ``NotFound("key")`` or ``Conflict("disabled" | "state")``."""
+    ``NotFound("key")`` or ``Conflict("disabled" | "state")``. ``finish`` completes a topic's message (its text, and
+    where the room for the signature is)."""
 
     def __init__(
-        self, scope: Scope, limits: QueueSettings, check_key: Callable[[View, str], None] = lambda view, key: None
+        self,
+        scope: Scope,
+        limits: QueueSettings,
+        check_key: Callable[[View, str], None] = lambda view, key: None,
+        finish: Callable[[str, int], str] = lambda text, at: text,
     ) -> None:
         self.scope = scope
         self.limits = limits
         self._check_key = check_key
+        self._finish = finish
 
     def arn(self, name: str) -> str:
         """The queue's ARN."""

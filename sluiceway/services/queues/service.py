@@ -62,9 +62,10 @@ class Queues(Definitions):
         group_id: str | None = None,
         deduplication_id: str | None = None,
         system: Mapping[str, str] | None = None,
+        room: int | None = None,
     ) -> Sent:
         """``send_message`` in other words."""
-        given = Message(body, attributes or _NOTHING, delay_s, group_id, deduplication_id, system or _NOTHING)
+        given = Message(body, attributes or _NOTHING, delay_s, group_id, deduplication_id, system or _NOTHING, room)
         return self.send_message(tx, name, given)
 
     def send_message(self, tx: Tx, name: str, message: Message) -> Sent:
@@ -147,7 +148,7 @@ class Queues(Definitions):
         undertaker.close()
         if attempt is not None and queue.fifo and taken:
             remember(tx, queue, [receipt.handle() for receipt, _ in taken], "attempt", attempt)
-        return [_received(queue, receipt, row) for receipt, row in taken]
+        return [self._received(queue, receipt, row) for receipt, row in taken]
 
     def _again(self, tx: Tx, place: Shelf, attempt: str, hidden_s: int) -> list[Received] | None:
         """The messages of an earlier reception, hidden anew; None if any of them is not its any more."""
@@ -160,8 +161,29 @@ class Queues(Definitions):
         for receipt, one in zip(receipts, found, strict=True):
             assert one is not None
             place.hide(one, tx.now_ms + hidden_s * 1000)
-            messages.append(_received(place.queue, receipt, place.whole(one)))
+            messages.append(self._received(place.queue, receipt, place.whole(one)))
         return messages
+
+    def _received(self, queue: Queue, receipt: Receipt, row: Row) -> Received:
+        system = {
+            **row.get("system", _NOTHING),
+            "SentTimestamp": str(row["sent_ms"]),
+            "ApproximateReceiveCount": str(row["receives"]),
+            "ApproximateFirstReceiveTimestamp": str(row["first_ms"]),
+        }
+        if "group" in row:
+            system["MessageGroupId"] = row["group"]
+        if "source" in row:
+            system["DeadLetterQueueSourceArn"] = row["source"]
+        if queue.fifo:
+            system["MessageDeduplicationId"] = row["deduplication"]
+            system["SequenceNumber"] = str(_SEQUENCE_START + receipt.number)
+        attributes = row.get("attributes") or {}
+        at: int | None = row.get("room")
+        finish = None if at is None else lambda text: self._finish(text, at)
+        return Received(
+            row["id"], receipt.handle(), row["body"], attributes, attributes_md5(attributes), system, finish
+        )
 
     # -- afterwards
 
@@ -286,7 +308,7 @@ def fresh_row(row: Row, source: str | None) -> Row:
     return kept
 
 
-_LASTING: Final = ("id", "sent_ms", "body", "attributes", "system", "group", "deduplication")
+_LASTING: Final = ("id", "sent_ms", "body", "attributes", "system", "group", "deduplication", "room")
 
 
 def _new_row(message: Message, now_ms: int) -> Row:
@@ -297,6 +319,8 @@ def _new_row(message: Message, now_ms: int) -> Row:
         row["system"] = message.system
     if message.group_id is not None:
         row["group"] = message.group_id
+    if message.room is not None:
+        row["room"] = message.room
     return row
 
 
@@ -315,23 +339,3 @@ def _deduplication(queue: Queue, message: Message) -> tuple[str, str, str]:
         return "sent", scope, hashlib.sha256(message.body.encode()).hexdigest()
     raise Invalid("fifo_id", "The queue should either have ContentBasedDeduplication enabled or "
                   "MessageDeduplicationId provided explicitly")  # fmt: skip
-
-
-def _received(queue: Queue, receipt: Receipt, row: Row) -> Received:
-    system = {
-        **row.get("system", _NOTHING),
-        "SentTimestamp": str(row["sent_ms"]),
-        "ApproximateReceiveCount": str(row["receives"]),
-        "ApproximateFirstReceiveTimestamp": str(row["first_ms"]),
-    }
-    if "group" in row:
-        system["MessageGroupId"] = row["group"]
-    if "source" in row:
-        system["DeadLetterQueueSourceArn"] = row["source"]
-    if queue.fifo:
-        system["MessageDeduplicationId"] = row["deduplication"]
-        system["SequenceNumber"] = str(_SEQUENCE_START + receipt.number)
-    attributes = row.get("attributes") or {}
-    return Received(
-        row["id"], receipt.handle(), row["body"], body_md5(row["body"]), attributes, attributes_md5(attributes), system
-    )

@@ -8,7 +8,7 @@ import json
 import os
 import re
 import secrets
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
 from typing import Any, Final
@@ -16,6 +16,7 @@ from typing import Any, Final
 import orjson
 
 from sluiceway.errors import Invalid
+from sluiceway.services.queues.digests import body_md5
 
 QUEUES: Final = "queues"
 _RECEIPT = re.compile(rb"([0-9a-f]{1,16})\.([0-9a-f]{1,15})\.([0-9a-f]{1,15})\.([0-9a-f]{16})\Z")
@@ -91,7 +92,11 @@ def parse_queue(row: bytes) -> Queue:
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """What a sender gives. ``system`` are further system attributes (SenderId, AWSTraceHeader)."""
+    """What a sender gives. ``system`` are further system attributes (SenderId, AWSTraceHeader).
+
+    ``room`` is where a topic's message has room for its signature, which is made when somebody receives it: it takes
+    as long as everything else about the message together.
+    """
 
     body: str
     attributes: Mapping[str, Any] = field(default_factory=dict)
@@ -99,6 +104,7 @@ class Message:
     group_id: str | None = None
     deduplication_id: str | None = None
     system: Mapping[str, str] = field(default_factory=dict)
+    room: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,17 +117,30 @@ class Sent:
     sequence: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Received:
-    """A message on loan: delete it by its receipt handle before its visibility time is over."""
+    """A message on loan: delete it by its receipt handle before its visibility time is over.
+
+    ``finish`` completes ``text`` (see ``Message.room``): when the body is read, which is after the transaction.
+    """
 
     message_id: str
     receipt_handle: str
-    body: str
-    body_md5: str
+    text: str
     attributes: dict[str, Any]
     attributes_md5: str
     system: dict[str, str]
+    finish: Callable[[str], str] | None = None
+
+    @cached_property
+    def body(self) -> str:
+        """What the message says."""
+        return self.text if self.finish is None else self.finish(self.text)
+
+    @cached_property
+    def body_md5(self) -> str:
+        """As SDKs check it."""
+        return body_md5(self.body)
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,14 +5,17 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any, Final
 
 from sluiceway.config import TopicSettings
 from sluiceway.core.filters import parse_policy
 from sluiceway.core.identity import Arn
+from sluiceway.core.policy.check import check_resource_policy
+from sluiceway.core.policy.check import parse_policy as parse_policy_document
 from sluiceway.errors import Invalid, NotImplementedYet, TooLarge
 from sluiceway.services.topics import policies
+from sluiceway.services.topics.values import Topic
 
 _FEEDBACK = re.compile(r"(HTTP|Firehose|Lambda|Application|SQS)(Success|Failure)FeedbackRoleArn")
 _SAMPLE = re.compile(r"(HTTP|Firehose|Lambda|Application|SQS)SuccessFeedbackSampleRate")
@@ -23,10 +26,15 @@ _TOPIC: Final[Mapping[str, frozenset[str] | None]] = {
     "FifoThroughputScope": frozenset({"Topic", "MessageGroup"}),
     "FifoTopic": frozenset({"true", "false"}),
     "KmsMasterKeyId": None,
+    "MaximumMessageSize": None,
     "Policy": None,
     "SignatureVersion": frozenset({"1", "2"}),
     "TracingConfig": frozenset({"PassThrough", "Active"}),
 }
+_ROLE = re.compile(r"arn:aws[a-z-]*:iam::[0-9]{12}:role/\S{1,512}")
+_MESSAGE_BYTES: Final = (1024, 1024 * 1024)
+_LARGE_BYTES: Final = 256 * 1024
+_LARGE_SUBSCRIPTIONS_MAX: Final = 100
 _FIFO_ONLY: Final = frozenset({"ContentBasedDeduplication", "FifoThroughputScope"})
 #: Protocols whose endpoints can get the bare message.
 RAW_PROTOCOLS: Final = frozenset({"sqs", "http", "https"})
@@ -41,10 +49,33 @@ def check_topic(name: str, value: str, fifo: bool, limits: TopicSettings) -> Non
     allowed = _TOPIC.get(name)
     if (allowed is not None and value not in allowed) or (name in _FIFO_ONLY and not fifo):
         raise Invalid("attribute", f"Invalid parameter: {name}")
-    if name == "DisplayName" and len(value) > limits.subject_chars_max:
+    if name == "DisplayName" and (len(value) > limits.subject_chars_max or any(ord(char) < 32 for char in value)):
         raise Invalid("attribute", "Invalid parameter: DisplayName")
+    if name == "MaximumMessageSize" and not _is_between(value, *_MESSAGE_BYTES):
+        raise Invalid("attribute", "Invalid parameter: MaximumMessageSize")
+    if name.endswith("FeedbackSampleRate") and value and not _is_between(value, 0, 100):
+        raise Invalid("attribute", f"Invalid parameter: {name}")
+    if name.endswith("FeedbackRoleArn") and value and not _ROLE.fullmatch(value):
+        raise Invalid("attribute", f"Invalid parameter: {name}")
     if name == "DeliveryPolicy":
         policies.check_topic(value)
+
+
+def _is_between(value: str, low: int, high: int) -> bool:
+    return value.isascii() and value.isdigit() and len(value) < 9 and low <= int(value) <= high
+
+
+def check_large(topic: Topic, protocols: Collection[str], subscriptions: int) -> None:
+    """Messages above 256 KiB are for queues and functions, and for 100 of them at most (API reference, CreateTopic,
+    MaximumMessageSize). Raises ``Invalid("attribute")``."""
+    if topic.message_bytes_max <= _LARGE_BYTES:
+        return
+    if subscriptions > _LARGE_SUBSCRIPTIONS_MAX or not set(protocols) <= {"sqs", "lambda"}:
+        raise Invalid(
+            "attribute",
+            "Invalid parameter: MaximumMessageSize Reason: a topic above 256 KiB has at most 100 subscriptions, "
+            "of queues and functions",
+        )
 
 
 def parse_access_policy(text: str, limits: TopicSettings) -> dict[str, Any] | None:
@@ -54,11 +85,16 @@ def parse_access_policy(text: str, limits: TopicSettings) -> dict[str, Any] | No
     if len(text.encode()) > limits.policy_bytes_max:
         raise Invalid("policy", "Invalid parameter: Policy Reason: the policy is too large")
     try:
-        policy = json.loads(text)
-    except (ValueError, RecursionError):
-        policy = None
-    if not isinstance(policy, dict) or not isinstance(policy.get("Statement"), list | dict):
-        raise Invalid("policy", "Invalid parameter: Policy Error: null")
+        policy = parse_policy_document(text)
+        check_resource_policy(policy)
+    except Invalid:
+        raise Invalid("policy", "Invalid parameter: Policy Error: null") from None
+    statements = policy["Statement"] if isinstance(policy["Statement"], list) else [policy["Statement"]]
+    for statement in statements:
+        named = statement.get("Action", statement.get("NotAction", ()))
+        for action in [named] if isinstance(named, str) else named:
+            if action != "*" and not action.lower().startswith("sns:"):
+                raise Invalid("policy", "Invalid parameter: Policy statement action out of service scope!")
     return policy
 
 

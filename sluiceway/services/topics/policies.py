@@ -6,6 +6,7 @@ Figures from Amazon SNS Developer Guide, "Message delivery retries".
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -53,6 +54,9 @@ _CONTENT_TYPES: Final = frozenset(
     }
 )
 _TOTAL_S_MAX: Final = 3600
+#: The parts of a subscription's policy; a topic has each as a default. The "sickly" one does nothing on AWS either.
+_PARTS: Final = ("healthyRetryPolicy", "sicklyRetryPolicy", "throttlePolicy", "requestPolicy")
+_HEADER = re.compile(r"[\x20-\x7e]{1,256}")
 
 
 def parse(text: str) -> dict[str, Any]:
@@ -68,25 +72,44 @@ def parse(text: str) -> dict[str, Any]:
 
 def check_topic(text: str) -> None:
     """Raises ``Invalid("attribute")`` unless ``text`` is a topic's DeliveryPolicy."""
-    http = parse(text).get("http", {})
+    document = parse(text)
+    _only(document, {"http"})
+    http = document.get("http", {})
     if not isinstance(http, dict):
-        raise Invalid("attribute", "Invalid parameter: DeliveryPolicy: http must be an object")
-    _check(http.get("defaultHealthyRetryPolicy"), http.get("defaultRequestPolicy"))
+        raise _invalid("http must be an object")
+    _only(http, {f"default{name[0].upper()}{name[1:]}" for name in _PARTS} | {"disableSubscriptionOverrides"})
+    _check({name: http.get(f"default{name[0].upper()}{name[1:]}") for name in _PARTS})
 
 
 def check_subscription(text: str) -> None:
     """Raises ``Invalid("attribute")`` unless ``text`` is a subscription's DeliveryPolicy."""
     document = parse(text)
-    _check(document.get("healthyRetryPolicy"), document.get("requestPolicy"))
+    _only(document, {*_PARTS, "guaranteed"})
+    _check(document)
 
 
-def _check(healthy: Any, request: Any) -> None:
-    if healthy is not None:
-        _check_healthy(healthy)
+def _only(document: Mapping[str, Any], known: set[str]) -> None:
+    for name in document:
+        if name not in known:
+            raise _invalid(f"Unexpected JSON member: {name[:64]}")
+
+
+def _invalid(reason: str) -> Invalid:
+    return Invalid("attribute", f"Invalid parameter: DeliveryPolicy: {reason}")
+
+
+def _check(parts: Mapping[str, Any]) -> None:
+    if parts.get("healthyRetryPolicy") is not None:
+        _check_healthy(parts["healthyRetryPolicy"])
+    throttle, request = parts.get("throttlePolicy"), parts.get("requestPolicy")
+    if throttle is not None:
+        rate = throttle.get("maxReceivesPerSecond") if isinstance(throttle, dict) else 0
+        if rate is not None and (isinstance(rate, bool) or not isinstance(rate, int) or rate < 1):
+            raise _invalid("throttlePolicy.maxReceivesPerSecond must be an integer of at least 1")
     if request is not None:
         kind = request.get("headerContentType", "text/plain") if isinstance(request, dict) else ""
-        if str(kind).split(";")[0].strip().lower() not in _CONTENT_TYPES:
-            raise Invalid("attribute", "Invalid parameter: DeliveryPolicy: requestPolicy.headerContentType")
+        if not _HEADER.fullmatch(str(kind)) or str(kind).split(";")[0].strip().lower() not in _CONTENT_TYPES:
+            raise _invalid("requestPolicy.headerContentType")
 
 
 def _check_healthy(healthy: Any) -> None:
@@ -132,11 +155,13 @@ def _retry(healthy: Mapping[str, Any]) -> RetryPolicy:
 def effective_topic(text: str) -> dict[str, Any]:
     """The topic's ``EffectiveDeliveryPolicy``."""
     http = parse(text).get("http", {})
+    throttle = http.get("defaultThrottlePolicy")
     return {
         "http": {
-            "defaultHealthyRetryPolicy": {**HEALTHY_DEFAULT, **http.get("defaultHealthyRetryPolicy", {})},
+            "defaultHealthyRetryPolicy": {**HEALTHY_DEFAULT, **(http.get("defaultHealthyRetryPolicy") or {})},
             "disableSubscriptionOverrides": bool(http.get("disableSubscriptionOverrides", False)),
-            "defaultRequestPolicy": {**REQUEST_DEFAULT, **http.get("defaultRequestPolicy", {})},
+            **({"defaultThrottlePolicy": throttle} if throttle else {}),
+            "defaultRequestPolicy": {**REQUEST_DEFAULT, **(http.get("defaultRequestPolicy") or {})},
         }
     }
 
@@ -147,7 +172,10 @@ def effective(topic_text: str, subscription_text: str) -> dict[str, Any]:
     own = {} if defaults["disableSubscriptionOverrides"] else parse(subscription_text)
     return {
         "healthyRetryPolicy": {**defaults["defaultHealthyRetryPolicy"], **(own.get("healthyRetryPolicy") or {})},
+        "sicklyRetryPolicy": None,
+        "throttlePolicy": own.get("throttlePolicy") or defaults.get("defaultThrottlePolicy"),
         "requestPolicy": {**defaults["defaultRequestPolicy"], **(own.get("requestPolicy") or {})},
+        "guaranteed": False,
     }
 
 

@@ -20,6 +20,7 @@ from sluiceway.errors import AlreadyExists, DomainError, Invalid, NotFound, Thro
 from sluiceway.services.reactions import Reactions
 from sluiceway.services.topics import attributes as rules
 from sluiceway.services.topics import publishing, subscribing
+from sluiceway.services.topics.texting import choices_of, clean_phone
 from sluiceway.services.topics.values import (
     DEDUPLICATION,
     ENDPOINTS,
@@ -33,6 +34,7 @@ from sluiceway.services.topics.values import (
     Topic,
     check_name,
     log_of,
+    topic_of,
 )
 
 _IN_SUBSCRIBE = "Invalid parameter: Attributes Reason: "
@@ -66,7 +68,7 @@ class Topics:
     ) -> Topic:
         """Make a topic; the one that is there already if its attributes and tags are the same.
 
-        Raises ``Invalid("name" | "attribute" | "policy" | "tags")``, ``AlreadyExists("topic")``,
+        Raises ``Invalid("name" | "attribute" | "policy" | "tag_count")``, ``AlreadyExists("topic")``,
         ``Throttled("topics")``.
         """
         given, given_tags = dict(attributes or {}), dict(tags or {})
@@ -80,17 +82,17 @@ class Topics:
         if known is not None:
             return _same(known, given, given_tags, policy)
         if len(given_tags) > self._limits.tags_max:
-            raise Invalid("tags", "Could not complete request: tag quota of per resource exceeded")
+            raise Invalid("tag_count", "Could not complete request: tag quota of per resource exceeded")
         if sum(1 for _ in tx.scan(TOPICS, limit=self._limits.topics_max)) >= self._limits.topics_max:
             raise Throttled("topics", "Topic limit exceeded")
         topic = Topic(name, tx.now_ms, given, given_tags, policy)
-        tx.put(TOPICS, (name,), topic.to_json())
+        tx.put(TOPICS, (name,), topic.to_row())
         return topic
 
     def find(self, view: View, name: str) -> Topic | None:
         """The topic, or None."""
         row = view.get(TOPICS, (name,))
-        return None if row is None else Topic(**row)
+        return None if row is None else topic_of(row)
 
     def get(self, view: View, name: str) -> Topic:
         """Raises ``NotFound("topic")``."""
@@ -113,19 +115,22 @@ class Topics:
     def listed(self, view: View, after: str = "", limit: int | None = None) -> list[Topic]:
         """Topics by name, after ``after``."""
         start = (after + "\0",) if after else None
-        return [Topic(**row) for _, row in view.scan(TOPICS, start=start, limit=limit)]
+        return [topic_of(row) for _, row in view.scan(TOPICS, start=start, limit=limit)]
 
     def logs(self, view: View) -> list[str]:
         """The logs of all topics, for trimming by age."""
-        return [NOTICES, *(log_of(str(key[0])) for key, _ in view.scan(TOPICS))]
+        return [*NOTICES.values(), *(log_of(str(key[0])) for key, _ in view.scan(TOPICS))]
 
-    def policy(self, view: View, name: str) -> dict[str, Any]:
-        """The topic's access policy. Raises ``NotFound("topic")``."""
-        topic = self.get(view, name)
-        return topic.policy if topic.policy is not None else self.default_policy(name)
+    def policy(self, view: View, name: str) -> dict[str, Any] | None:
+        """The access policy that the owner set; without one, who may do what is up to the callers' own policies.
+        Raises ``NotFound("topic")``."""
+        return self.get(view, name).policy
 
-    def default_policy(self, name: str) -> dict[str, Any]:
-        """SNS's own: the account may do everything."""
+    def shown_policy(self, topic: Topic) -> dict[str, Any]:
+        """The policy as SNS shows it: its default one grants services of the same account (AWS:SourceOwner)."""
+        return topic.policy if topic.policy is not None else self._default_policy(topic.name)
+
+    def _default_policy(self, name: str) -> dict[str, Any]:
         actions = (
             "GetTopicAttributes SetTopicAttributes AddPermission RemovePermission DeleteTopic Subscribe "
             "ListSubscriptionsByTopic Publish"
@@ -151,28 +156,30 @@ class Topics:
             rules.check_topic(attribute, value, topic.fifo, self._limits)
             kept = {**topic.attributes, attribute: value}
             topic = replace(topic, attributes={key: text for key, text in kept.items() if text})
-        tx.put(TOPICS, (name,), topic.to_json())
+            if attribute == "MaximumMessageSize":
+                rules.check_large(topic, {one.protocol for one in self.subscriptions(tx, name)}, topic.subscriptions)
+        tx.put(TOPICS, (name,), topic.to_row())
         for subscription in list(self.subscriptions(tx, name)):
             if subscription.confirmed:
                 self._rearm(tx, topic, subscription)
 
     def set_policy(self, tx: Tx, name: str, policy: dict[str, Any]) -> None:
         """Replace the access policy. Raises ``NotFound("topic")``."""
-        tx.put(TOPICS, (name,), replace(self.get(tx, name), policy=policy).to_json())
+        tx.put(TOPICS, (name,), replace(self.get(tx, name), policy=policy).to_row())
 
     def tag(self, tx: Tx, name: str, tags: Mapping[str, str]) -> None:
-        """Add or replace tags. Raises ``NotFound("topic")``, ``Invalid("tags")``."""
+        """Add or replace tags. Raises ``NotFound("topic")``, ``Invalid("tag_count")``."""
         topic = self.get(tx, name)
         kept = {**topic.tags, **tags}
         if len(kept) > self._limits.tags_max:
-            raise Invalid("tags", "Could not complete request: tag quota of per resource exceeded")
-        tx.put(TOPICS, (name,), replace(topic, tags=kept).to_json())
+            raise Invalid("tag_count", "Could not complete request: tag quota of per resource exceeded")
+        tx.put(TOPICS, (name,), replace(topic, tags=kept).to_row())
 
     def untag(self, tx: Tx, name: str, keys: set[str]) -> None:
         """Raises ``NotFound("topic")``."""
         topic = self.get(tx, name)
         kept = {key: value for key, value in topic.tags.items() if key not in keys}
-        tx.put(TOPICS, (name,), replace(topic, tags=kept).to_json())
+        tx.put(TOPICS, (name,), replace(topic, tags=kept).to_row())
 
     # -- publishing
 
@@ -184,8 +191,10 @@ class Topics:
         """``publish`` with a FIFO topic's sequence number."""
         return publishing.append(tx, self.get(tx, name), publication, self._limits)
 
-    def post_batch(self, tx: Tx, name: str, publications: Sequence[Publication]) -> Sequence[Published | DomainError]:
-        """Append several messages; each is accepted or refused by itself.
+    def post_batch(
+        self, tx: Tx, name: str, publications: Sequence[Publication | DomainError]
+    ) -> Sequence[Published | DomainError]:
+        """Append several messages; each is accepted or refused by itself (one that is an error stays one).
 
         Raises ``NotFound("topic")``, ``Invalid("batch_empty")``, ``TooLarge("batch" | "batch_count")``.
         """
@@ -194,22 +203,29 @@ class Topics:
             raise Invalid("batch_empty", "The batch request doesn't contain any entries.")
         if len(publications) > self._limits.batch_max:
             raise TooLarge("batch_count", "The batch request contains more entries than permissible.")
-        if sum(publishing.size_of(one) for one in publications) > self._limits.message_bytes_max:
+        bytes_max = topic.message_bytes_max or self._limits.message_bytes_max
+        if sum(publishing.size_of(one) for one in publications if isinstance(one, Publication)) > bytes_max:
             raise TooLarge("batch", "The length of all the batch messages put together is more than the limit.")
         results: list[Published | DomainError] = []
         for publication in publications:
+            if isinstance(publication, DomainError):
+                results.append(publication)
+                continue
             try:
                 results.append(publishing.append(tx, topic, publication, self._limits))
             except DomainError as error:  # raised before anything of it was written
                 results.append(error)
         return results
 
-    def text_message(self, tx: Tx, phone: str, text: str) -> str:
-        """Send a text message to a phone without a topic; its id. Raises ``Invalid("endpoint" | "message")``."""
+    def text_message(self, tx: Tx, phone: str, publication: Publication) -> str:
+        """Send a text message to a phone without a topic; its id. Raises ``Invalid("endpoint")`` and as ``publish``."""
+        to = clean_phone(phone)
+        texts = publishing.check(publication, self._limits.message_bytes_max, self._limits)
+        text = publication.message if texts is None else texts.get("sms", texts["default"])
         if not 0 < len(text) <= self._limits.sms_bytes_max:
-            raise Invalid("message", "Invalid parameter: Message")
-        notice = {"type": "Text", "protocol": "sms", "endpoint": subscribing.clean_phone(phone), "text": text}
-        return self._notify(tx, notice)
+            raise Invalid("message", "Invalid parameter: Message Reason: a text message has 1 to 1600 characters")
+        choices = choices_of(publication.attributes)
+        return self._notify(tx, {"type": "Text", "protocol": "sms", "endpoint": to, "text": text, **choices})
 
     # -- subscriptions
 
@@ -220,6 +236,7 @@ class Topics:
         protocol: str,
         endpoint: str,
         attributes: Mapping[str, str] | None = None,
+        principal: str = "",
     ) -> Subscription:
         """Subscribe an endpoint. HTTP(S) and mail endpoints are asked to confirm, the others are
         confirmed at once; a reaction begins at the end of the topic's log then. The same endpoint again
@@ -230,6 +247,7 @@ class Topics:
         topic = self.get(tx, name)
         endpoint = subscribing.check_endpoint(topic, protocol, endpoint, self.scope)
         kept = rules.check_subscription(protocol, attributes or {}, self._limits, _IN_SUBSCRIBE)
+        subscribing.check_letters(topic, endpoint, kept, self.scope, _IN_SUBSCRIBE)
         known = self._same_endpoint(tx, name, protocol, endpoint)
         if known is not None and attributes and known.attributes != kept:
             raise AlreadyExists(
@@ -243,9 +261,12 @@ class Topics:
         else:
             if topic.subscriptions >= self._limits.subscriptions_max:
                 raise Throttled("subscriptions", "Subscription limit exceeded")
-            tx.put(TOPICS, (name,), replace(topic, subscriptions=topic.subscriptions + 1).to_json())
+            tx.put(TOPICS, (name,), replace(topic, subscriptions=topic.subscriptions + 1).to_row())
+            rules.check_large(topic, {protocol}, topic.subscriptions + 1)
         pending = protocol in subscribing.CONFIRMED_BY_ENDPOINT
-        made = known or Subscription(new_id(), name, protocol, endpoint, tx.now_ms, not pending, attributes=kept)
+        made = known or Subscription(
+            new_id(), name, protocol, endpoint, tx.now_ms, not pending, attributes=kept, principal=principal
+        )
         if pending:
             return self._ask(tx, topic, made)
         self._save(tx, made)
@@ -261,15 +282,20 @@ class Topics:
         return subscription
 
     def confirm(
-        self, tx: Tx, token: str, authenticated: bool = False, unsubscribe_signed: bool = False
+        self,
+        tx: Tx,
+        token: str,
+        authenticated: bool = False,
+        unsubscribe_signed: bool = False,
+        topic_name: str | None = None,
     ) -> Subscription:
-        """Confirm by the token that the endpoint was sent; again and again if need be.
+        """Confirm by the token that the endpoint was sent (for ``topic_name``, if given); again and again if need be.
 
         ``unsubscribe_signed`` (by an authenticated caller) lets only signed requests end it. Raises
         ``Invalid("token")``.
         """
         row = tx.get(TOKENS, (token,))
-        if row is None:
+        if row is None or topic_name not in (None, row["topic"]):
             raise Invalid("token", "Invalid token")
         found = tx.get(SUBSCRIPTIONS, (row["topic"], row["id"]))
         again = row.get("again")
@@ -316,10 +342,12 @@ class Topics:
         subscription = self.subscription(tx, topic, subscription_id)
         merged = {**subscription.attributes, name: value}
         kept = rules.check_subscription(subscription.protocol, merged, self._limits, "Invalid parameter: ")
+        owner = self.get(tx, topic)
+        subscribing.check_letters(owner, subscription.endpoint, kept, self.scope, "Invalid parameter: ")
         subscription = replace(subscription, attributes=kept)
         self._save(tx, subscription)
         if subscription.confirmed:
-            self._rearm(tx, self.get(tx, topic), subscription)
+            self._rearm(tx, owner, subscription)
 
     def unsubscribe(self, tx: Tx, topic: str, subscription_id: str, signed: bool = True) -> None:
         """End a subscription; nothing happens if it is gone. An unsigned request tells the endpoint, with
@@ -333,7 +361,7 @@ class Topics:
         self._drop(tx, subscription)
         known = self.get(tx, topic)
         if subscription.confirmed:
-            tx.put(TOPICS, (topic,), replace(known, deleted=known.deleted + 1).to_json())
+            tx.put(TOPICS, (topic,), replace(known, deleted=known.deleted + 1).to_row())
         if not signed and subscription.protocol in ("http", "https"):
             token = new_token()
             until_ms = tx.now_ms + self._limits.token_s * 1000
@@ -352,7 +380,7 @@ class Topics:
         """A subscription that was ended by its link returns, unless its endpoint has a new one."""
         if self._same_endpoint(tx, topic.name, subscription.protocol, subscription.endpoint) is not None:
             raise Invalid("token", "Invalid token: the endpoint is subscribed again already")
-        tx.put(TOPICS, (topic.name,), replace(topic, subscriptions=topic.subscriptions + 1).to_json())
+        tx.put(TOPICS, (topic.name,), replace(topic, subscriptions=topic.subscriptions + 1).to_row())
 
     def _same_endpoint(self, view: View, topic: str, protocol: str, endpoint: str) -> Subscription | None:
         row = view.get(ENDPOINTS, (topic, protocol, endpoint))
@@ -370,7 +398,7 @@ class Topics:
         tx.delete(SUBSCRIPTIONS, (subscription.topic, subscription.id))
         tx.delete(ENDPOINTS, (subscription.topic, subscription.protocol, subscription.endpoint))
         topic = self.get(tx, subscription.topic)
-        tx.put(TOPICS, (topic.name,), replace(topic, subscriptions=topic.subscriptions - 1).to_json())
+        tx.put(TOPICS, (topic.name,), replace(topic, subscriptions=topic.subscriptions - 1).to_row())
         if subscription.token:
             tx.delete(TOKENS, (subscription.token,))
         self._reactions.delete(tx, subscription.reaction_id)
@@ -388,11 +416,12 @@ class Topics:
         self._notify(tx, notice)
 
     def _notify(self, tx: Tx, notice: dict[str, Any]) -> str:
-        if self._reactions.find(tx, NOTICES) is None:
-            target = Target("notice", NOTICES)
-            self._reactions.create(tx, Reaction(NOTICES, NOTICES, target, retry=_NOTICE_RETRY, concurrency=50))
+        log = NOTICES[notice["protocol"]]
+        if self._reactions.find(tx, log) is None:
+            target = Target("notice", log)
+            self._reactions.create(tx, Reaction(log, log, target, retry=_NOTICE_RETRY, concurrency=50))
         notice_id = new_id()
-        tx.append(NOTICES, {**notice, "id": notice_id, "time_ms": tx.now_ms})
+        tx.append(log, {**notice, "id": notice_id, "time_ms": tx.now_ms})
         return notice_id
 
 

@@ -6,13 +6,14 @@ import json
 import re
 from collections.abc import Mapping
 from typing import Any, Final
-from urllib.parse import urlsplit
+from urllib.parse import urlsplit, urlunsplit
 
 from sluiceway.core.identity import Arn, Scope
 from sluiceway.core.reaction import Reaction, Target
 from sluiceway.errors import Invalid, NotImplementedYet
 from sluiceway.services.topics import policies
 from sluiceway.services.topics.attributes import dead_letter_of
+from sluiceway.services.topics.texting import clean_phone
 from sluiceway.services.topics.values import Subscription, Topic, log_of
 
 #: Protocol -> kind of target.
@@ -28,15 +29,6 @@ KINDS: Final[Mapping[str, str]] = {
 #: Endpoints that somebody else may own, and that must agree first.
 CONFIRMED_BY_ENDPOINT: Final = frozenset({"http", "https", "email", "email-json"})
 _MAIL = re.compile(r"[^@\s<>,;:\"()\[\]\\]{1,64}@[A-Za-z0-9](?:[A-Za-z0-9.-]{0,251}[A-Za-z0-9])?")
-_PHONE = re.compile(r"\+[1-9]\d{4,14}")
-
-
-def clean_phone(number: str) -> str:
-    """An E.164 number. Raises ``Invalid("endpoint")``."""
-    digits = re.sub(r"[ ().-]", "", number)
-    if not _PHONE.fullmatch(digits):
-        raise Invalid("endpoint", f"Invalid parameter: PhoneNumber Reason: {number[:40]} is not valid to publish to")
-    return digits
 
 
 def check_endpoint(topic: Topic, protocol: str, endpoint: str, scope: Scope) -> str:
@@ -62,6 +54,22 @@ def check_endpoint(topic: Topic, protocol: str, endpoint: str, scope: Scope) -> 
     else:
         _check_arn(topic, protocol, endpoint, scope)
     return endpoint
+
+
+def check_letters(topic: Topic, endpoint: str, attributes: Mapping[str, str], scope: Scope, prefix: str) -> None:
+    """The dead-letter queue is of this account and region, and keeps an order that there is (Developer Guide, "Amazon
+    SNS dead-letter queues"). Raises ``Invalid("attribute")``."""
+    target = dead_letter_of(attributes.get("RedrivePolicy", ""), prefix)
+    if target is None:
+        return
+    arn = Arn.parse(target)
+    if (arn.account, arn.region) != (scope.account, scope.region):
+        raise Invalid("attribute", f"{prefix}RedrivePolicy: deadLetterTargetArn is an invalid arn")
+    if topic.fifo and endpoint.endswith(".fifo") and not arn.resource.endswith(".fifo"):
+        raise Invalid(
+            "attribute",
+            f"{prefix}RedrivePolicy: must use a FIFO queue as DLQ for a FIFO Subscription to a FIFO Topic.",
+        )
 
 
 def _check_url(protocol: str, endpoint: str) -> None:
@@ -90,6 +98,15 @@ def _check_arn(topic: Topic, protocol: str, endpoint: str, scope: Scope) -> None
             "Invalid parameter: Invalid parameter: Endpoint Reason: FIFO SQS Queues can not be subscribed to "
             "standard SNS topics",
         )
+
+
+def shown_endpoint(endpoint: str) -> str:
+    """As lists show it: a password in a URL is nobody's business."""
+    url = urlsplit(endpoint)
+    if url.scheme not in ("http", "https") or url.password is None:
+        return endpoint
+    credentials, _, place = url.netloc.rpartition("@")
+    return urlunsplit(url._replace(netloc=f"{credentials.partition(':')[0]}:****@{place}"))
 
 
 def address_of(protocol: str, endpoint: str) -> str:
@@ -122,8 +139,10 @@ def reaction_of(topic: Topic, subscription: Subscription, scope: Scope) -> React
         "raw": attributes.get("RawMessageDelivery") == "true",
     }
     if subscription.protocol in ("http", "https"):
-        request = policies.effective(topic_policy, own_policy)["requestPolicy"]
-        options["content_type"] = request["headerContentType"]
+        effective = policies.effective(topic_policy, own_policy)
+        options["content_type"] = effective["requestPolicy"]["headerContentType"]
+        if rate := (effective["throttlePolicy"] or {}).get("maxReceivesPerSecond"):
+            options["per_second"] = rate
     if subscription.protocol == "lambda":
         options["arn"] = subscription.endpoint
     if topic.attributes.get("DisplayName"):

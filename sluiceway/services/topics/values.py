@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field, fields
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
+from functools import cached_property, lru_cache
 from typing import Any, Final
+
+import orjson
 
 from sluiceway.core.identity import Arn
 from sluiceway.errors import Invalid, NotFound
@@ -17,8 +21,15 @@ ENDPOINTS: Final = "subscription_endpoints"
 TOKENS: Final = "subscription_tokens"
 DEDUPLICATION: Final = "topic_deduplication"
 
-#: The log of what is told to endpoints about their subscriptions, and the one reaction on it.
-NOTICES: Final = "topic-notices"
+#: The logs of what is told to endpoints about their subscriptions, by protocol, each with one reaction of the same
+#: name: webhooks that hang must not delay mail.
+NOTICES: Final[Mapping[str, str]] = {
+    "http": "topic-notices",
+    "https": "topic-notices",
+    "email": "topic-notices/mail",
+    "email-json": "topic-notices/mail",
+    "sms": "topic-notices/phone",
+}
 
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,256}")
 _FIFO_NAME = re.compile(r"[A-Za-z0-9_-]{1,251}\.fifo")
@@ -42,7 +53,7 @@ def check_name(name: str, fifo: bool) -> None:
         raise Invalid("name", "Invalid parameter: Topic Name")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Topic:
     """``attributes`` are what the owner set, as text; ``policy`` is None for the default one."""
 
@@ -54,14 +65,40 @@ class Topic:
     subscriptions: int = 0
     deleted: int = 0  # subscriptions that were confirmed and are deleted
 
-    @property
+    @cached_property
     def fifo(self) -> bool:
         """Whether messages have groups and an order."""
         return self.attributes.get("FifoTopic") == "true"
 
-    def to_json(self) -> dict[str, Any]:
-        """As it is kept in the table "topics"."""
-        return {item.name: getattr(self, item.name) for item in fields(self)}
+    @cached_property
+    def per_group(self) -> bool:
+        """Whether the same deduplication id in another group is another message (high throughput)."""
+        return self.fifo and self.attributes.get("FifoThroughputScope") == "MessageGroup"
+
+    @cached_property
+    def log(self) -> str:
+        """The name of the log that holds its messages."""
+        return log_of(self.name)
+
+    @cached_property
+    def message_bytes_max(self) -> int:
+        """The owner's own limit on messages; 0 for the usual one."""
+        return int(self.attributes.get("MaximumMessageSize", 0))
+
+    def to_row(self) -> bytes:
+        """As it is kept in the table "topics": JSON, as bytes so that what was made of it is found again by it."""
+        return orjson.dumps(asdict(self))
+
+
+def topic_of(row: bytes | dict[str, Any]) -> Topic:
+    """The topic in a row of the table "topics"; older releases wrote rows that are objects."""
+    return _parsed(row) if isinstance(row, bytes) else Topic(**row)
+
+
+@lru_cache(maxsize=2048)  # each message asks for its topic; a topic with its policy takes some KiB
+def _parsed(row: bytes) -> Topic:
+    """Nobody may change what it holds: it is shared."""
+    return Topic(**orjson.loads(row))
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +116,7 @@ class Subscription:
     attributes: dict[str, str] = field(default_factory=dict)
     authenticated: bool = False  # confirmed by a signed request
     unsubscribe_signed: bool = False  # only signed requests may end it
+    principal: str = ""  # the ARN of who subscribed it
 
     @property
     def reaction_id(self) -> str:
@@ -113,14 +151,16 @@ class Published:
     sequence: str = ""
 
 
-def topic_name(arn: str) -> str:
-    """The name in a topic's ARN. Raises ``Invalid("arn")``."""
+def topic_name(arn: str, parameter: str = "TopicArn") -> str:
+    """The name in a topic's ARN; ``parameter`` is what the caller calls it. Raises ``Invalid("arn")``."""
     try:
         parsed = Arn.parse(arn)
     except ValueError:
-        raise Invalid("arn", "Invalid parameter: TopicArn") from None
+        parts = len(arn.split(":"))
+        reason = f" Reason: An ARN must have at least 6 elements, not {parts}" if parts < 6 else ""
+        raise Invalid("arn", f"Invalid parameter: {parameter}{reason}") from None
     if parsed.service != "sns" or ":" in parsed.resource:
-        raise Invalid("arn", "Invalid parameter: TopicArn")
+        raise Invalid("arn", f"Invalid parameter: {parameter}")
     return parsed.resource
 
 
@@ -131,6 +171,6 @@ def subscription_key(arn: str) -> tuple[str, str]:
         raise NotFound("subscription", "Subscription does not exist")
     parts = arn.split(":")
     if len(parts) != 7 or parts[:3] != ["arn", "aws", "sns"] or not parts[5] or not parts[6]:
-        raise Invalid("subscription_arn", "Invalid parameter: SubscriptionArn Reason: An ARN must have at "
-                      "least 6 elements, not " + str(len(parts)))  # fmt: skip
+        reason = f" Reason: An ARN must have at least 6 elements, not {len(parts)}" if len(parts) < 6 else ""
+        raise Invalid("subscription_arn", "Invalid parameter: SubscriptionArn" + reason)
     return parts[5], parts[6]

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Final, Protocol
 from urllib.parse import parse_qsl
 
@@ -124,10 +125,11 @@ class QueryOperation:
         return WireResponse(200, headers, "".join(out).encode())
 
 
-def form(body: bytes) -> list[tuple[str, str]]:
+@lru_cache(maxsize=1)  # a request's form is looked at for its operation, and at once again for its parameters
+def form(body: bytes) -> Sequence[tuple[str, str]]:
     """A form's parameters in order."""
     try:
-        return parse_qsl(body.decode("utf-8"), keep_blank_values=True, max_num_fields=FIELDS_MAX)
+        return tuple(parse_qsl(body.decode("utf-8"), keep_blank_values=True, max_num_fields=FIELDS_MAX))
     except ValueError:
         raise wrong("The request's form is malformed.") from None
 
