@@ -38,6 +38,10 @@ class Headers:
         """Whether a name stands more than once."""
         return len(self._first) != len(self.items)
 
+    def has_all(self, names: frozenset[str]) -> bool:
+        """Whether all of ``names`` (lower case) are there."""
+        return names <= self._first.keys()
+
     def has_any(self, names: frozenset[str]) -> bool:
         """Whether one of ``names`` (lower case) is there."""
         return not names.isdisjoint(self._first)

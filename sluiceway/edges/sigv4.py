@@ -103,6 +103,7 @@ class _Terms:
     signed_headers: tuple[str, ...]
     names: frozenset[str]
     scope: str
+    joined: str  # ``signed_headers`` as they stand in the canonical request
 
 
 @dataclass(slots=True)  # not frozen, as that doubles the time to make one, and every request has one
@@ -145,6 +146,7 @@ class SignatureVerifier:
         self._clock = clock
         self._limits = limits
         self._signing_keys: OrderedDict[tuple[str, str], _SigningKey] = OrderedDict()
+        self._learned: dict[tuple[str, str | None], _Terms] = {}  # by the header without its signature, and the service
 
     def verify(self, request: Request, service_hint: str | None = None, body_sha256_hex: str | None = None) -> Verified:
         """The caller of ``request``; ``ANONYMOUS`` if it carries no signature.
@@ -157,6 +159,9 @@ class SignatureVerifier:
         "argument")`` for S3's own rules and for SigV2; ``NotImplementedYet("signature")`` for SigV4A.
         """
         service = service_hint or request.scratch.get("service") or None
+        plain = self._plain(request, service, body_sha256_hex)
+        if plain is not None:
+            return plain
         s3 = service == "s3"
         claim = self._claim(request, s3)
         if claim is None:
@@ -176,7 +181,52 @@ class SignatureVerifier:
             raise _mismatch(claim, text, canonical)
         if body_sha256_hex is not None and not s3 and not hmac.compare_digest(payload, body_sha256_hex):
             raise Unauthenticated("signature", _MISMATCH)
+        if claim.expires_s is None:
+            self._learn(request, service, terms)
         return Verified(principal, payload, key.key, claim.signature, claim.timestamp, credential_scope)
+
+    def _learn(self, request: Request, service: str | None, terms: _Terms) -> None:
+        unsigned = request.headers.get("authorization")[:-64]
+        if unsigned.endswith("Signature=") and len(unsigned) <= _TERMS_CHARS_MAX:
+            if len(self._learned) >= self._limits.signing_keys_max:
+                self._learned.clear()
+            self._learned[unsigned, service] = terms
+
+    def _plain(self, request: Request, service: str | None, body_sha256_hex: str | None) -> Verified | None:
+        """The caller of a request that is signed in its headers, with nothing odd about it and by the terms of one that
+        was verified before: what ``verify`` does, in one go. None for whatever is odd or wrong, which ``verify`` tells apart.
+        """
+        headers, raw_query = request.headers, request.raw_query
+        authorization = headers.get("authorization")
+        terms = self._learned.get((authorization[:-64], service))
+        if terms is None or headers.repeated or (raw_query and b"X-Amz-" in raw_query):
+            return None
+        signature, timestamp = authorization[-64:], headers.get("x-amz-date")
+        signed_s = _plain_seconds(timestamp) if len(timestamp) == 16 and timestamp.startswith(terms.date) else None
+        if signed_s is None or abs(self._clock.now_ms() / 1000 - signed_s) > self._limits.skew_s:
+            return None
+        payload = headers.get("x-amz-content-sha256")
+        if service != "s3":
+            if body_sha256_hex is None or payload not in ("", body_sha256_hex):
+                return None
+            payload = body_sha256_hex
+        elif not (_HEX_64_ANY.match(payload) or payload in STREAMING or payload == UNSIGNED):
+            return None
+        for name, _ in headers.items:
+            if name.startswith("x-amz-") and name not in terms.names:
+                return None
+        secret, principal = self._keyring.find(terms.access_key_id, headers.get("x-amz-security-token") or None)
+        if not headers.has_all(terms.names):
+            return None
+        path, query = _canonical_path(request.raw_path, service == "s3"), canonical_query(raw_query)
+        lines = _canonical_headers(headers, terms.signed_headers)
+        canonical = f"{request.method}\n{path}\n{query}\n{lines}\n\n{terms.joined}\n{payload}"
+        digest = hashlib.sha256(canonical.encode("latin-1")).hexdigest()
+        key = self._signing_key(secret, terms)
+        made = key.sign(f"{ALGORITHM}\n{timestamp}\n{terms.scope}\n{digest}".encode("ascii"))
+        if not signature.isascii() or not hmac.compare_digest(made, signature):
+            return None
+        return Verified(principal, payload, key.key, signature, timestamp, terms.scope)
 
     def verify_text(self, text: str, credential: str, timestamp: str, signature: str, token: str | None) -> Verified:
         """Who signed ``text``, which is the whole string to sign: the policy of a POST form, as it was sent.
@@ -349,7 +399,7 @@ def _terms_of(credential: str, signed_headers: str, kind: str) -> _Terms:
     access_key_id, date, region, service, _ = _credential(credential, kind)
     names = tuple(signed_headers.split(";"))
     scope = f"{date}/{region}/{service}/aws4_request"
-    return _Terms(access_key_id, date, region, service, names, frozenset(names), scope)
+    return _Terms(access_key_id, date, region, service, names, frozenset(names), scope, signed_headers)
 
 
 def _claim_of(
@@ -430,6 +480,15 @@ def _from_date_header(text: str) -> str:
 
 
 @lru_cache(maxsize=1024)
+def _plain_seconds(timestamp: str) -> int | None:
+    """``_seconds``, and None for what is not a timestamp."""
+    try:
+        return _seconds(timestamp) if _TIMESTAMP.match(timestamp) else None
+    except Unauthenticated:
+        return None
+
+
+@lru_cache(maxsize=1024)
 def _seconds(timestamp: str) -> int:
     """Seconds since 1970 of ``YYYYMMDDTHHMMSSZ``."""
     year, month, day = int(timestamp[:4]), int(timestamp[4:6]), int(timestamp[6:8])
@@ -480,7 +539,7 @@ def _canonical_request(request: Request, claim: _Claim, payload: str, s3: bool) 
     terms = claim.terms
     lines = [request.method, _canonical_path(request.raw_path, s3), canonical_query(request.raw_query)]
     lines.append(_canonical_headers(request.headers, terms.signed_headers))
-    lines += ["", ";".join(terms.signed_headers), payload]
+    lines += ["", terms.joined, payload]
     return "\n".join(lines)
 
 
