@@ -165,6 +165,8 @@ class HttpConnection(asyncio.Protocol):
         self._head_bytes += len(name) + len(value) + 4
         if self._head_bytes > self._head_bytes_max:
             raise _HeadersTooLarge
+        if not self._in_head:
+            return  # of a trailer, which must not become what was signed, or pass for it (RFC 9110, 6.5.1)
         self._headers.append((name.decode("latin-1").lower(), value.decode("latin-1")))
 
     def on_headers_complete(self) -> None:

@@ -399,6 +399,29 @@ def test_copies(s3: Any, bucket: str) -> None:
     refused("NoSuchBucket", s3.copy_object, Bucket=bucket, Key="x", CopySource="no-such-bucket-here/none")
 
 
+def test_a_redirect_does_not_come_along_with_a_copy(s3: Any, bucket: str) -> None:
+    source = {"Bucket": bucket, "Key": "page"}
+    s3.put_object(**source, Body=b"x", WebsiteRedirectLocation="/old", CacheControl="no-store")
+    s3.copy_object(Bucket=bucket, Key="plain", CopySource=source)
+    s3.copy_object(Bucket=bucket, Key="other", CopySource=source, WebsiteRedirectLocation="https://a.example/")
+    s3.copy_object(**source, CopySource=source, WebsiteRedirectLocation="/new")  # a change of itself
+    found = {key: s3.head_object(Bucket=bucket, Key=key) for key in ("plain", "other", "page")}
+    assert {about["CacheControl"] for about in found.values()} == {"no-store"}
+    assert {key: about.get("WebsiteRedirectLocation") for key, about in found.items()} == {
+        "plain": None, "other": "https://a.example/", "page": "/new",
+    }  # fmt: skip
+
+
+def test_readers_may_override_headers_with_latin_1(s3: Any, bucket: str) -> None:
+    where = {"Bucket": bucket, "Key": "k"}
+    s3.put_object(**where, Body=b"x", ContentDisposition="inline")
+    got = s3.get_object(**where, ResponseContentDisposition='attachment; filename="\xfc.txt"')
+    assert got["ContentDisposition"] == 'attachment; filename="\xfc.txt"'
+    assert s3.get_object(**where, ResponseContentDisposition="")["ContentDisposition"] == ""
+    for beyond in ("\u0100", "a\r\nx-injected: 1", "\x00"):
+        refused("InvalidArgument", s3.get_object, **where, ResponseContentDisposition=beyond)
+
+
 def trailing(server: ServerProcess) -> Any:
     """A client that sends ``aws-chunked`` with a trailer, as boto3 does wherever the endpoint is https."""
     client = server.client("s3")

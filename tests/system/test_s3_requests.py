@@ -302,3 +302,22 @@ def test_policies_see_forms_too(server: ServerProcess, s3: Any) -> None:
             assert answer[0] == status, answer
     finally:
         s3.delete_bucket_policy(Bucket="plain")
+
+
+def test_trailers_of_http_do_not_become_headers(server: ServerProcess, s3: Any) -> None:
+    """What follows a body in chunks was not signed: it says nothing about the object, and refuses nothing."""
+    body = b"5\r\nhello\r\n0\r\n\r\n"
+    about = Plain("PUT", "/plain/trailed", headers={
+        "x-amz-content-sha256": "STREAMING-UNSIGNED-PAYLOAD-TRAILER", "x-amz-decoded-content-length": "5",
+        "content-encoding": "aws-chunked"})  # fmt: skip
+    headers = signed(about, server.port, server.key, "s3").headers
+    lines = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
+    head = f"PUT /plain/trailed HTTP/1.1\r\nhost: 127.0.0.1:{server.port}\r\n{lines}"
+    head += "transfer-encoding: chunked\r\nconnection: close\r\n\r\n"
+    rest = b"%x\r\n%b\r\n0\r\nx-amz-meta-late: 1\r\ncontent-language: la\r\n\r\n" % (len(body), body)
+    with socket.create_connection(("127.0.0.1", server.port), timeout=5) as connection:
+        connection.sendall(head.encode() + rest)
+        answer = b"".join(iter(lambda: connection.recv(65536), b""))
+    assert answer.startswith(b"HTTP/1.1 200"), answer
+    got = s3.get_object(Bucket="plain", Key="trailed")
+    assert got["Body"].read() == b"hello" and got["Metadata"] == {} and "ContentLanguage" not in got

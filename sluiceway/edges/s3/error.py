@@ -78,6 +78,7 @@ ERRORS: Final[Mapping[tuple[type[DomainError], str], tuple[str, int]]] = {
     (Invalid, "length"): ("MissingContentLength", 411),
     (Invalid, "request_timeout"): ("RequestTimeout", 400),
     (Invalid, "storage_class"): ("InvalidStorageClass", 400),
+    (Invalid, "redirect"): ("InvalidRedirectLocation", 400),
     (Invalid, "acl"): ("AccessControlListNotSupported", 400),
     (Invalid, "acl_form"): ("MalformedACLError", 400),
     (Invalid, "acl_missing"): ("MissingSecurityHeader", 400),

@@ -219,7 +219,7 @@ def _overridden(call: Call, headers: list[tuple[str, str]]) -> list[tuple[str, s
     if call.principal.kind == "anonymous":
         raise Invalid("request", "Request specific response headers cannot be used for anonymous GET requests.")
     for value in asked.values():
-        if not value.isprintable() or not value.isascii():
+        if not value.isprintable() or max(value, default="") > "\xff":
             raise Invalid("argument", "Header value cannot be represented using ISO-8859-1.")
     return [(name, value) for name, value in headers if name not in asked] + list(asked.items())
 

@@ -100,6 +100,9 @@ def check_supported(headers: Headers) -> None:
         raise Invalid(
             "storage_class", "The storage class you specified is not valid", StorageClassRequested=storage_class[:50]
         )
+    redirect = headers.get("x-amz-website-redirect-location")
+    if redirect and not redirect.startswith(("/", "http://", "https://")):
+        raise Invalid("redirect", "The website redirect location must have a prefix of 'http://' or 'https://' or '/'.")
     refuse_customer_keys(headers)
 
 

@@ -26,7 +26,7 @@ from sluiceway.errors import Conflict, Invalid, TooLarge
 from sluiceway.services.objects.buckets import Access
 from sluiceway.services.objects.checksums import ALGORITHMS, running
 from sluiceway.services.objects.contents import Found
-from sluiceway.services.objects.multipart import Chosen, Part, Upload
+from sluiceway.services.objects.multipart import Chosen, Part, Promised, Upload
 from sluiceway.services.objects.values import Checksum, Content, Piece, Source
 
 _TRIES = 3
@@ -189,6 +189,8 @@ async def complete(call: Call) -> Response:
     parts = (params.get("MultipartUpload") or {}).get("Parts") or []
     chosen = [_chosen(part) for part in parts]
     expected = [Checksum(name, params[f"Checksum{name}"]) for name in ALGORITHMS if params.get(f"Checksum{name}")]
+    size = _size_header(headers.get("x-amz-mp-object-size"))
+    promised = Promised(expected[0] if expected else None, headers.get("x-amz-checksum-type").upper(), size)
     stored = await tools.store.commit(
         tools.objects.multipart.complete,
         call.bucket,
@@ -197,8 +199,7 @@ async def complete(call: Call) -> Response:
         chosen,
         call.actor,
         conditions_from(headers),
-        expected[0] if expected else None,
-        _size_header(headers.get("x-amz-mp-object-size")),
+        promised,
     )
     response = call.reply(
         {

@@ -32,8 +32,9 @@ from sluiceway.services.objects.versions import bad_version
 
 _SOURCE = "x-amz-copy-source"
 _TRIES = 3
+_REDIRECT = "x-amz-website-redirect-location"
 #: What makes a copy of an object onto itself one that changes something.
-_CHANGES = ("x-amz-storage-class", "x-amz-server-side-encryption")
+_CHANGES = ("x-amz-storage-class", "x-amz-server-side-encryption", _REDIRECT)
 
 Receive = Callable[[Call, Promise | None, str], Awaitable[Content]]
 
@@ -77,7 +78,8 @@ async def copy_object(call: Call) -> Response:
     check_supported(headers)
     check_key(call.key, call.tools.limits)
     source = copy_source(headers.get(_SOURCE))
-    replace = _directive(call, "x-amz-metadata-directive")
+    replace = _directive(call, "x-amz-metadata-directive", "metadata")
+    _directive(call, "x-amz-tagging-directive", "tagging")
     origin = await allow_source(call, source)
     for _ in range(_TRIES):
         try:
@@ -95,10 +97,10 @@ async def copy_object(call: Call) -> Response:
     raise Conflict("source", "The source is being changed too often to be copied. Please try again.")
 
 
-def _directive(call: Call, header: str) -> bool:
+def _directive(call: Call, header: str, kind: str) -> bool:
     value = call.request.headers.get(header) or "COPY"
     if value not in ("COPY", "REPLACE"):
-        raise Invalid("argument", "Unknown metadata directive.", ArgumentName=header, ArgumentValue=value[:50])
+        raise Invalid("argument", f"Unknown {kind} directive.", ArgumentName=header, ArgumentValue=value[:50])
     return value == "REPLACE"
 
 
@@ -158,7 +160,11 @@ def _copied_attributes(call: Call, source: StoredObject, replace: bool) -> Attri
     asked = attributes_of(headers, call.tools.limits)
     about = asked if replace else source.attributes
     tags = asked.tags if headers.get("x-amz-tagging-directive") == "REPLACE" else source.attributes.tags
-    return Attributes(about.content_type, about.headers, about.metadata, tags, asked.storage_class, asked.encryption)
+    # Where a website would redirect to is no object's metadata: it never comes along (S3 API reference, CopyObject).
+    kept = {name: value for name, value in about.headers.items() if name != _REDIRECT}
+    if _REDIRECT in asked.headers:
+        kept[_REDIRECT] = asked.headers[_REDIRECT]
+    return Attributes(about.content_type, kept, about.metadata, tags, asked.storage_class, asked.encryption)
 
 
 async def _recomputed(call: Call, found: Found) -> tuple[str, Checksum | None] | None:

@@ -48,9 +48,11 @@ class BlobSweeper:
         while True:
             limit = self._batch + len(self._pins)
             found = await self._store.view(garbage.waiting, limit)
-            free = [blob for blob in found if blob not in self._pins]
-            for blob in free:
-                await self._blobs.delete(blob)
+            free: list[str] = []
+            for blob in found:
+                if blob not in self._pins:  # asked for each, as a reader may come while others are deleted
+                    await self._blobs.delete(blob)
+                    free.append(blob)
             if free:
                 await self._store.commit(garbage.forget, free)
             if len(found) < limit:

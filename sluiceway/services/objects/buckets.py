@@ -32,8 +32,9 @@ from sluiceway.services.objects.rows import (
 )
 from sluiceway.services.objects.values import Actor
 
-#: Parts that a bucket's deletion gives up in one transaction; past it, the client aborts its uploads first.
-_PARTS_DROPPED_MAX = 10_000
+#: Uploads, and parts of theirs, that a bucket's deletion gives up in one transaction (a large upload is 10,000 parts);
+#: past it, the client aborts its uploads first.
+_DROPPED_MAX = 20_000
 
 
 @dataclass(slots=True)
@@ -116,7 +117,8 @@ class Buckets:
     def delete(self, tx: Tx, name: str) -> None:
         """Remove an empty bucket with its settings and unfinished uploads; its history stays.
 
-        Raises ``NotFound("bucket")``, ``Conflict("bucket")`` while it holds objects, versions or delete markers.
+        Raises ``NotFound("bucket")``, ``Conflict("bucket")`` while it holds objects, versions or delete markers,
+        or more unfinished uploads than one transaction can give up.
         """
         bucket = bucket_of(tx, name)
         if next(iter(tx.scan(OBJECTS, prefix=(name,), limit=1)), None) is not None:
@@ -127,15 +129,7 @@ class Buckets:
                 "The bucket you tried to delete is not empty. You must delete all versions in the bucket.",
                 BucketName=name,
             )
-        dropped = 0
-        for key, _ in list(tx.scan(UPLOADS, prefix=(name,), limit=_PARTS_DROPPED_MAX)):
-            for part_key, part in list(tx.scan(PARTS, prefix=(key[2],), limit=_PARTS_DROPPED_MAX)):
-                garbage.drop(tx, [piece[0] for piece in part["pieces"]])
-                tx.delete(PARTS, part_key)
-                dropped += 1
-            tx.delete(UPLOADS, key)
-            if dropped > _PARTS_DROPPED_MAX:
-                raise Conflict("bucket", "The bucket has too many unfinished uploads: abort them first.")
+        _drop_uploads(tx, name)
         for kind in bucket.settings:
             tx.delete(SETTINGS, (name, kind))
         tx.delete(RUNS, (name,))
@@ -243,6 +237,19 @@ class Buckets:
                 ArgumentName=rule.target,
                 ArgumentValue="It does not exist, or its policy does not allow the bucket to send.",
             ) from None
+
+
+def _drop_uploads(tx: Tx, name: str) -> None:
+    dropped = 0
+    for key, _ in list(tx.scan(UPLOADS, prefix=(name,), limit=_DROPPED_MAX + 1)):
+        for part_key, part in list(tx.scan(PARTS, prefix=(key[2],))):
+            garbage.drop(tx, [piece[0] for piece in part["pieces"]])
+            tx.delete(PARTS, part_key)
+            dropped += 1
+        tx.delete(UPLOADS, key)
+        dropped += 1
+        if dropped > _DROPPED_MAX:
+            raise Conflict("bucket", "The bucket has too many unfinished uploads: abort them first.", BucketName=name)
 
 
 def _check_new(bucket: Bucket, acl: Asked) -> None:

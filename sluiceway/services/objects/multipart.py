@@ -75,6 +75,18 @@ class Chosen:
     checksums: tuple[tuple[str, str], ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class Promised:
+    """What a completion says of the whole object; "" and None where it says nothing."""
+
+    checksum: Checksum | None = None
+    type: str = ""
+    size: int | None = None
+
+
+NO_PROMISE = Promised()
+
+
 @dataclass(slots=True)
 class UploadPage:
     """A page of uploads. ``last`` is the (key, upload id) or (common prefix, "") shown last; ``next`` is the
@@ -189,8 +201,7 @@ class Multipart:
         chosen: Sequence[Chosen],
         actor: Actor,
         conditions: Conditions = NO_CONDITIONS,
-        expected: Checksum | None = None,
-        size: int | None = None,
+        promised: Promised = NO_PROMISE,
     ) -> StoredObject:
         """Make the object of the chosen parts; other parts are dropped.
 
@@ -205,10 +216,11 @@ class Multipart:
         all_parts = {int(number): _part(int(number), row) for (_, number), row in tx.scan(PARTS, prefix=(upload_id,))}
         parts = self._chosen_parts(upload, all_parts, chosen)
         content = _joined(upload, parts)
-        self._check_whole(content, expected, size)
+        self._check_whole(upload, content, promised)
+        used = {part.number for part in parts}  # compared one by one, ten thousand parts would take seconds
         for number, part in all_parts.items():
             tx.delete(PARTS, (upload_id, number))
-            if part not in parts:
+            if number not in used:
                 garbage.drop(tx, [piece.blob for piece in part.pieces])
         tx.delete(UPLOADS, (bucket_name, key, upload_id))
         stored = self._contents.place(
@@ -320,16 +332,22 @@ class Multipart:
             raise _invalid_part(upload, choice)
         return part
 
-    def _check_whole(self, content: Content, expected: Checksum | None, size: int | None) -> None:
+    def _check_whole(self, upload: Upload, content: Content, promised: Promised) -> None:
         if content.size > self._limits.object_bytes_max:
             raise TooLarge("object", "Your proposed upload exceeds the maximum allowed size")
-        if size is not None and size != content.size:
+        if promised.size not in (None, content.size):
             raise Invalid(
                 "request",
-                f"The provided 'x-amz-mp-object-size' header value {size} does not match what was "
+                f"The provided 'x-amz-mp-object-size' header value {promised.size} does not match what was "
                 f"computed: {content.size}",
             )
-        checksum = content.checksum
+        if promised.type not in ("", upload.type):
+            raise Invalid(
+                "request",
+                f"The upload was created using the {upload.type} checksum mode. The complete request must use the same "
+                "checksum mode.",
+            )
+        expected, checksum = promised.checksum, content.checksum
         if (
             expected is not None
             and checksum is not None
