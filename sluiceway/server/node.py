@@ -142,7 +142,9 @@ class Node:
         targets["event-source"] = EventSourceTarget(
             self.pool, s.store, s.role_of, s.scope, s.clock, s.settings.mappings
         )
-        return Dispatcher(s.store, s.wakeups, s.reactions, targets, s.settings.reactions, s.clock, s.topics.logs)
+        return Dispatcher(
+            s.store, s.wakeups, s.reactions, targets, s.settings.reactions, s.clock, s.topics.logs, s.pressure
+        )
 
     def _keep(self, name: str, run: Callable[[], Coroutine[Any, Any, None]]) -> None:
         """Run a loop until the end; one that fails is logged and begun again."""

@@ -239,7 +239,7 @@ async def test_a_failure_is_parked_with_its_reason_and_the_rest_goes_on(bench: B
 
     async def parked(count: int, tries: int) -> bool:
         status = await bench.status("r")
-        return status.position.parked == count and len(sink.tries) == tries
+        return status.position.parked == count and len(sink.tries) == tries and status.lag == 0
 
     await until(lambda: parked(1, 3))
     status = await bench.status("r")
