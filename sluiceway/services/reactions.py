@@ -309,6 +309,11 @@ class Reactions:
         since_ms, reason = int(row["since_ms"]), str(row.get("reason", ""))
         return Parked(offset, next_try_ms, int(row["tries"]), since_ms, time_ms, value, reason)
 
+    def parked(self, view: View, reaction: Reaction, limit: int) -> Sequence[Parked]:
+        """The ``limit`` parked events that are tried next."""
+        rows = view.scan("parked", prefix=(reaction.id,), limit=limit)
+        return [self._parked(view, reaction.log, int(key[1]), int(key[2]), row) for key, row in rows]
+
     def dead_letters(self, view: View, reaction_id: str, limit: int = 100) -> Sequence[DeadLetter]:
         """The oldest ``limit`` events that were given up and are kept here."""
         rows = view.scan("dead_letters", prefix=(reaction_id,), limit=limit)
