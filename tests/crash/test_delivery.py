@@ -92,7 +92,9 @@ def furnish(server: ServerProcess, outside: Outside) -> dict[str, str]:
         sns.confirm_subscription(TopicArn=news, Token=token)
     s3.create_bucket(Bucket="uploads")
     rule = {"TopicArn": news, "Events": ["s3:ObjectCreated:*"]}
-    s3.put_bucket_notification_configuration(Bucket="uploads", NotificationConfiguration={"TopicConfigurations": [rule]})
+    s3.put_bucket_notification_configuration(
+        Bucket="uploads", NotificationConfiguration={"TopicConfigurations": [rule]}
+    )
     return places
 
 
