@@ -1,7 +1,7 @@
 """Delivery outward for one reaction, while it has something to do.
 
-A runner reads ahead of the cursor, keeps up to ``concurrency`` deliveries under way, and records outcomes
-in one commit for all that finished meanwhile. Deliveries finish in any order: the cursor is the lowest
+A runner reads ahead of the cursor, keeps up to ``concurrency`` deliveries under way (see ``allowance``), and records
+outcomes beside them, in one commit for all that finished meanwhile. Deliveries finish in any order: the cursor is the lowest
 offset not yet settled, and settled offsets above it are kept beside it, so that a crash repeats only what
 was under way. An ordered reaction has one delivery under way and waits at its cursor after a failure.
 """
@@ -79,6 +79,7 @@ class Runner:
         self._busy: set[tuple[int, int]] = set()  # parked rows under way
         self._finished: list[_Work] = []
         self._tasks: set[asyncio.Task[None]] = set()
+        self._recording: asyncio.Task[None] | None = None
         self._stale = False
         self._more = False
         self._due_ms: int | None = None
@@ -99,10 +100,13 @@ class Runner:
             while True:
                 self.dirty = False
                 self._changed.clear()
+                if self._recording is not None and self._recording.done():
+                    recording, self._recording = self._recording, None
+                    recording.result()  # raises what the recording raised
                 if not self._stopping:
                     await self._fill()
-                await self._record()
-                if self._stale and not self._tasks and not self._finished:
+                self._begin_recording()
+                if self._stale and not (self._tasks or self._finished or self._recording):
                     if self._position is None:  # the reaction is gone
                         return None
                     self._reset()
@@ -112,11 +116,11 @@ class Runner:
                     await self._wait()
         finally:
             self._context.stats.in_flight.pop(self.armed.reaction.id, None)
-            for task in self._tasks:
+            for task in (*self._tasks, *([self._recording] if self._recording else [])):
                 task.cancel()
 
     def _idle(self) -> bool:
-        if self._tasks or self._finished or self._filtered:
+        if self._tasks or self._finished or self._filtered or self._recording:
             return False
         if self._stopping or self._at is None or self.armed.reaction.paused:
             return True
@@ -133,7 +137,9 @@ class Runner:
     def _free(self) -> int:
         """Deliveries that may begin now. In order, nothing begins before the last outcome is recorded."""
         if self.armed.reaction.ordered:
-            return 1 - len(self._tasks) - len(self._finished)
+            return 1 - len(self._tasks) - len(self._finished) - (self._recording is not None)
+        if len(self._finished) >= self._context.limits.read_max:
+            return 0  # the disk can't keep up
         return self._allowed() - len(self._tasks)  # below 0 after a failure, which takes some away
 
     def _allowed(self) -> int:
@@ -295,12 +301,16 @@ class Runner:
         self._filtered, self._more = 0, False
         self.dirty = True
 
-    async def _record(self) -> None:
-        """Commit what became of the finished deliveries, all in one."""
-        if self._position is None or not (self._finished or self._filtered):
+    def _begin_recording(self) -> None:
+        """Commit what became of the finished deliveries, all in one. New ones begin meanwhile: a write to disk takes
+        longer than most deliveries."""
+        if self._recording is not None or self._position is None or not (self._finished or self._filtered):
             return
         finished, self._finished = self._finished, []
-        report = self._report(finished)
+        self._recording = asyncio.create_task(self._record(finished, self._report(finished)))
+        self._recording.add_done_callback(lambda _: self._changed.set())
+
+    async def _record(self, finished: Sequence[_Work], report: Report) -> None:
         context, reaction = self._context, self.armed.reaction
         while True:
             try:

@@ -109,7 +109,8 @@ async def test_past_so_many_parked_events_the_cursor_waits_and_nothing_is_lost(b
         if broken:
             raise DeliveryFailed("down") if kind == "sink" else Throttled("queue", "down")
 
-    bench.limits.parked_max = 10
+    limits = bench.limits
+    limits.parked_max, limits.in_store_batch = 10, 20
     sink = bench.targets["sink"] = Sink(refuse)
     bench.targets["store"] = Counting(refuse)
     await bench.start()
@@ -119,8 +120,8 @@ async def test_past_so_many_parked_events_the_cursor_waits_and_nothing_is_lost(b
     async def parked() -> int:
         return int((await bench.status("r")).parked)
 
-    most = bench.limits.parked_max + bench.limits.read_max if kind == "sink" else 500
-    bench.limits.in_store_batch = 20
+    # What was read ahead, is being recorded, and waits to be recorded still fails.
+    most = limits.parked_max + (3 * limits.read_max if kind == "sink" else limits.in_store_batch)
     await until(lambda: parked())
     await asyncio.sleep(0.1)
     assert 0 < await parked() <= most
