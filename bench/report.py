@@ -173,7 +173,7 @@ The last table holds the numbers that the object service and delivery are to rea
   others are its row under other names. The most is allowed that this can tell from "the same".
 - **Delivery.** A publish of 256 bytes to queues that all subscribe to its topic ends when the server has counted the last
   copy. Publishes come on sixteen connections; processor time and clock run until the last message is in its queue, a raw
-  one or one in SNS's envelope, whose RSA signature alone takes 0.26 ms. An upload of 1 KiB starts at its time, 200 a
+  one or one in SNS's envelope, which is signed (0.27 ms) when it is received. An upload of 1 KiB starts at its time, 200 a
   second, and ends when the subscribed webhook has the request: from the acknowledgement.
 - **Start.** From the process's beginning to the answer of a signed ListBuckets, the best of the rounds. Memory is that of
   a server 1.5 s later, and after it was used a little.

@@ -144,12 +144,13 @@ class Subscribers:
             "twilio_account_sid": "AC1",
             "twilio_auth_token": "secret",
             "twilio_from": "+15550100",
+            "sms_price_usd": 0.0,
+            "certificates": str(self.authority),
         }
 
     def environment(self) -> dict[str, str]:
-        """The same for a process, which trusts the certificate."""
-        settings = {f"SLUICEWAY_DELIVERY__{name.upper()}": str(value) for name, value in self.settings().items()}
-        return {**settings, "SSL_CERT_FILE": str(self.authority)}
+        """The same for a process."""
+        return {f"SLUICEWAY_DELIVERY__{name.upper()}": str(value) for name, value in self.settings().items()}
 
     def endpoint(self, kind: str) -> str:
         """What is subscribed."""

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import json
-import ssl
 from collections import defaultdict
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import aiohttp.connector
 import pytest
 from helpers.server import ServerProcess, eventually
 from helpers.subscribers import Subscribers
@@ -148,10 +146,7 @@ class World:
 
 
 @pytest.fixture
-async def world(tmp_path: Path, subscribers: Subscribers, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[World]:
-    monkeypatch.setenv("SSL_CERT_FILE", str(subscribers.authority))
-    trusting = ssl.create_default_context()
-    monkeypatch.setattr(aiohttp.connector, "_SSL_CONTEXT_VERIFIED", trusting)
+async def world(tmp_path: Path, subscribers: Subscribers) -> AsyncIterator[World]:
     clock, wakeups = Hand(), Wakeups()
     store = await open_store(tmp_path / "store.db", StoreSettings(), clock, wakeups)
     limits = ReactionSettings(recover_s=0.01)

@@ -54,6 +54,7 @@ class Outside:
             "TWILIO_ACCOUNT_SID": "AC1",
             "TWILIO_AUTH_TOKEN": "secret",
             "TWILIO_FROM": "+15550100",
+            "SMS_PRICE_USD": "0",
         }
         return {f"SLUICEWAY_DELIVERY__{name}": value for name, value in settings.items()}
 
