@@ -74,9 +74,7 @@ class StoreSettings(_Section):
     cache_bytes: int = Field(32 * MiB, description="Page cache of the writer's connection.")
     checkpoint_pages: int = Field(2000, description="WAL pages after which a checkpoint runs (about 32 MiB).")
     reserve_bytes: int = Field(
-        256 * MiB,
-        description="Bytes of the disk that stay free: below, what adds data is throttled, and reading and deleting go "
-        "on. Deleting writes, too, and a checkpoint needs room.",
+        256 * MiB, description="Bytes of the disk kept free for deletions and checkpoints: what adds data is throttled."
     )
     check_bytes_max: int = Field(
         64 * MiB,
@@ -141,27 +139,15 @@ class ReactionSettings(_Section):
     in_store_batch: int = Field(
         256, description="Deliveries into the store in one transaction (about 10 ms), so that others get their turn."
     )
-    active_max: int = Field(
-        5000,
-        description="Reactions that deliver outward at the same time; more wait their turn. One whose target doesn't "
-        "answer holds two events.",
-    )
+    active_max: int = Field(5000, description="Reactions that deliver outward at the same time; more wait their turn.")
     in_store_groups: int = Field(
-        4,
-        description="Such transactions in one commit: 1,000 queues of a topic have a message after one write to disk.",
+        4, description="Such transactions in one commit: 1,000 queues wait for one disk write."
     )
-    unsettled_max: int = Field(
-        1_000_000,
-        description="Events that may wait for the slowest reaction on a topic; then its publishers are throttled.",
-    )
+    unsettled_max: int = Field(1_000_000, description="Events that wait in a topic before publishers are throttled.")
     status_max: int = Field(1000, description="Reactions on one page of the status.")
-    metrics_max: int = Field(
-        200, description="Reactions with metrics of their own, eleven numbers each; the others are in the sums only."
-    )
+    metrics_max: int = Field(200, description="Reactions with metrics of their own; the others are in the sums only.")
     parked_max: int = Field(
-        10_000,
-        description="Events of a reaction that wait for their next try; past it the cursor waits, too, and the rest is "
-        "in the log anyway.",
+        10_000, description="Events of a reaction that wait for a next try; past it all others wait."
     )
     redrive_max: int = Field(1000, description="Dead letters redriven or discarded in one transaction.")
     trim_max: int = Field(10_000, description="Events trimmed from a log in one transaction.")

@@ -181,7 +181,7 @@ class Position:
         return {
             name: list(value) if name == "done" else value
             for name, value in row.items()
-            if value or name in ("next", "epoch")
+            if value or name in ("next", "epoch", "kept")
         }
 
     @classmethod

@@ -165,7 +165,11 @@ class Reactions:
     def position(self, view: View, reaction_id: str) -> Position | None:
         """The cursor, or None if the reaction is gone."""
         row = view.get("cursors", (reaction_id,))
-        return None if row is None else Position.from_json(row)
+        if row is None:
+            return None
+        if "kept" not in row:  # written by 0.1, which counted them at each look
+            row = {**row, "kept": sum(1 for _ in view.scan("dead_letters", prefix=(reaction_id,)))}
+        return Position.from_json(row)
 
     def status(self, view: View, reaction_id: str) -> ReactionStatus:
         """Lag, waiting and given-up events. Raises ``NotFound("reaction")``."""
