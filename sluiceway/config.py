@@ -140,15 +140,11 @@ class ReactionSettings(_Section):
         256, description="Deliveries into the store in one transaction (about 10 ms), so that others get their turn."
     )
     active_max: int = Field(5000, description="Reactions that deliver outward at the same time; more wait their turn.")
-    in_store_groups: int = Field(
-        4, description="Such transactions in one commit: 1,000 queues wait for one disk write."
-    )
+    in_store_groups: int = Field(4, description="Such transactions in one commit: 1,000 queues are one disk write.")
     unsettled_max: int = Field(1_000_000, description="Events that wait in a topic before publishers are throttled.")
     status_max: int = Field(1000, description="Reactions on one page of the status.")
     metrics_max: int = Field(200, description="Reactions with metrics of their own; the others are in the sums only.")
-    parked_max: int = Field(
-        10_000, description="Events of a reaction that wait for a next try; past it all others wait."
-    )
+    parked_max: int = Field(10_000, description="Events of a reaction waiting for a next try; past it all others wait.")
     redrive_max: int = Field(1000, description="Dead letters redriven or discarded in one transaction.")
     trim_max: int = Field(10_000, description="Events trimmed from a log in one transaction.")
     retention_s: int = Field(
