@@ -1,4 +1,4 @@
-"""The numbers that the object and queue services are to reach, measured beside calibrations of the same run."""
+"""The numbers that objects, queues and delivery are to reach, measured beside calibrations of the same run."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
-from bench import large, pages, server, starts
+from bench import delivery, large, pages, server, starts
 from bench.cases.queues import Deep, Send, Shallow
 from bench.goal import Goal, at_least, at_most, number
 from bench.report import Row
@@ -52,6 +52,10 @@ def others(folder: Path, only: str, quick: bool, say: Say) -> list[Goal]:
         say(large.NAME)
         with server.sluiceway(folder, name="large") as started:  # fresh, so that its memory can be seen to grow
             goals += large.measure(started(), folder / "large", quick).goals()
+    if only.lower() in delivery.NAME:
+        say(delivery.NAME)
+        with server.sluiceway(folder, name="delivery", settings=delivery.SETTINGS) as started:
+            goals += delivery.measure(started(), quick).goals()
     if pages.NAME not in wanted and starts.NAME not in wanted:
         return goals
     say("filling a bucket")

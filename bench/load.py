@@ -92,7 +92,7 @@ def sequential(target: Target, make: Make, seconds: float, warm: int, tree: bool
                 step = script.send(answer)
 
 
-class _Asking(asyncio.Protocol):
+class Asking(asyncio.Protocol):
     """A connection that is asked one thing at a time."""
 
     def __init__(self) -> None:
@@ -135,7 +135,7 @@ async def _concurrent(target: Target, make: Make, seconds: float, connections: i
     ends = float("inf")
 
     async def work(script: Script) -> None:
-        loop, protocol = asyncio.get_running_loop(), _Asking()
+        loop, protocol = asyncio.get_running_loop(), Asking()
         step, measured = next(script), False
         while True:
             if isinstance(step, int):
@@ -150,7 +150,7 @@ async def _concurrent(target: Target, make: Make, seconds: float, connections: i
                 step = next(script)
                 continue
             if protocol.transport is None:
-                _, protocol = await loop.create_connection(_Asking, "127.0.0.1", target.port)
+                _, protocol = await loop.create_connection(Asking, "127.0.0.1", target.port)
             answer = await asyncio.wait_for(protocol.ask(step), TIMEOUT_S)
             if not asked_again(run, answer, target):
                 step = script.send(answer)

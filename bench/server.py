@@ -9,7 +9,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -28,11 +28,16 @@ def environment(folder: Path) -> dict[str, str]:
 
 
 @contextmanager
-def _process(command: list[str], folder: Path, name: str) -> Iterator[tuple[subprocess.Popen[bytes], Path]]:
+def _process(
+    command: list[str], folder: Path, name: str, settings: Mapping[str, str] | None = None
+) -> Iterator[tuple[subprocess.Popen[bytes], Path]]:
     log = folder / f"{name}.log"
     with log.open("wb") as output:
         process = subprocess.Popen(
-            [sys.executable, *command], stdout=output, stderr=subprocess.STDOUT, env=environment(folder)
+            [sys.executable, *command],
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            env=environment(folder) | dict(settings or {}),
         )
     try:
         yield process, log
@@ -76,12 +81,14 @@ def key_of(data: Path) -> tuple[str, str]:
 
 
 @contextmanager
-def sluiceway(folder: Path, profile: Path | None = None, name: str = "data") -> Iterator[Starting]:
+def sluiceway(
+    folder: Path, profile: Path | None = None, name: str = "data", settings: Mapping[str, str] | None = None
+) -> Iterator[Starting]:
     """A server with the data folder ``name``; with ``profile``, cProfile's numbers of its main thread go there."""
     data = folder / name
     under = ["-m", "cProfile", "-o", str(profile)] if profile else []
     command = [*under, "-m", "sluiceway", "up", "--data", str(data), "--port", "0"]
-    with _process(command, folder, f"sluiceway-{name}") as (process, log):
+    with _process(command, folder, f"sluiceway-{name}", settings) as (process, log):
 
         def started() -> Target:
             port = _wait(process, log, 0)

@@ -73,6 +73,9 @@ class StoreSettings(_Section):
     )
     cache_bytes: int = Field(32 * MiB, description="Page cache of the writer's connection.")
     checkpoint_pages: int = Field(2000, description="WAL pages after which a checkpoint runs (about 32 MiB).")
+    reserve_bytes: int = Field(
+        256 * MiB, description="Bytes of the disk kept free for deletions and checkpoints: what adds data is throttled."
+    )
     check_bytes_max: int = Field(
         64 * MiB,
         description="A database up to this size is checked whole at start (0.2 s); a larger one as it is read.",
@@ -136,8 +139,12 @@ class ReactionSettings(_Section):
     in_store_batch: int = Field(
         256, description="Deliveries into the store in one transaction (about 10 ms), so that others get their turn."
     )
-    active_max: int = Field(1000, description="Reactions that deliver outward at the same time; more wait their turn.")
-    count_max: int = Field(10_000, description="Parked and dead events are counted up to this many in a status.")
+    active_max: int = Field(5000, description="Reactions that deliver outward at the same time; more wait their turn.")
+    in_store_groups: int = Field(4, description="Such transactions in one commit: 1,000 queues are one disk write.")
+    unsettled_max: int = Field(1_000_000, description="Events that wait in a topic before publishers are throttled.")
+    status_max: int = Field(1000, description="Reactions on one page of the status.")
+    metrics_max: int = Field(200, description="Reactions with metrics of their own; the others are in the sums only.")
+    parked_max: int = Field(10_000, description="Events of a reaction waiting for a next try; past it all others wait.")
     redrive_max: int = Field(1000, description="Dead letters redriven or discarded in one transaction.")
     trim_max: int = Field(10_000, description="Events trimmed from a log in one transaction.")
     retention_s: int = Field(

@@ -6,11 +6,11 @@ arrived everywhere.
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -27,7 +27,8 @@ import typer
 from botocore.config import Config
 
 from apps.photos.client import Listener, Person, Refused
-from apps.photos.watching import HOPS, Board, Watcher, Webhook, uploads_in
+from apps.photos.outside import MailServer, Webhook, free_port, uploads_in
+from apps.photos.watching import HOPS, Board, Watcher
 from sluiceway.cli.deploying import deploy_to
 from sluiceway.cli.running import Running, find
 from sluiceway.engines.keyfile import read_root_key
@@ -38,6 +39,9 @@ KILL_AT = 0.5  # of the large file
 START_S = 30.0
 ARRIVE_S = 60.0
 MISSED_S = 5.0  # after which a message that did not come over the WebSocket fell into the time without one
+#: Delivery policies: one that tries every two seconds for as long as the demo lasts, and one that soon gives up.
+PATIENT = {"minDelayTarget": 2, "maxDelayTarget": 2, "numRetries": 60}
+IMPATIENT = {"minDelayTarget": 1, "maxDelayTarget": 1, "numRetries": 1}
 MAIL, PHONE = "reader@example.com", "+15550100"
 
 
@@ -69,8 +73,10 @@ class Story:
         self._folder = folder
         self._began = time.monotonic()
         self._board = Board(self._print)
-        self._hook = Webhook(self._board)
-        self._port = _free_port()
+        self._hook = Webhook(lambda upload: self._board.saw(upload, "webhook"))
+        self._partner = Webhook(lambda upload: self._board.saw(upload, "partner"))
+        self._mail = MailServer(lambda upload: self._board.saw(upload, "mail"))
+        self._port = free_port()
         self._process: subprocess.Popen[bytes] | None = None
         self._outputs: dict[str, str] = {}
         self._listener: Listener | None = None
@@ -88,12 +94,15 @@ class Story:
         ada.sign_in()
         self.say("Ada signs in (OpenID Connect, code with PKCE) and opens the page: one WebSocket.")
         self._listen(ada)
+        self._leave()
         pictures = sorted((HERE / "pictures").glob("*.jpg"))
         for picture in pictures[:2]:
             self._upload(ada, picture, picture=True)
         self._interrupted(ada, _large_file(self._folder))
+        self._come_back()
         for picture in pictures[2:]:
             self._upload(ada, picture, picture=True)
+        self._redrive()
         self._await()
         self._check_totals(ada, len(pictures) + 1)
         self._summary()
@@ -114,6 +123,8 @@ class Story:
         environment = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "SLUICEWAY_"))}
         # The webhook of the demo is on this machine, where subscriptions must not lead by default.
         environment["SLUICEWAY_DELIVERY__ALLOW_PRIVATE_TARGETS"] = "true"
+        smtp = {"HOST": "127.0.0.1", "PORT": str(self._mail.port), "TLS": "none"}
+        environment |= {f"SLUICEWAY_DELIVERY__SMTP_{name}": value for name, value in smtp.items()}
         with (self._folder / "server.log").open("ab") as log:
             self._process = subprocess.Popen(command, env=environment, stdout=log, stderr=log, start_new_session=True)
         ends = time.monotonic() + START_S
@@ -135,20 +146,66 @@ class Story:
         )
 
     def _confirm(self) -> None:
-        """The webhook's owner and the reader of the mail say yes."""
+        """The owners of the webhooks and the reader of the mail say yes."""
+        sns, topic = self._client(self._running, "sns"), self._outputs["TopicArn"]
+        policy = {"healthyRetryPolicy": IMPATIENT}
+        sns.subscribe(
+            TopicArn=topic, Protocol="http", Endpoint=self._partner.url,
+            Attributes={"DeliveryPolicy": json.dumps(policy)},
+        )  # fmt: skip
         ends = time.monotonic() + START_S
-        link = ""
-        while time.monotonic() < ends and not (link and self._hook.confirm_urls):
-            for entry in self._running.fetch("events", log="mailbox", limit="100")["entries"]:
-                found = re.search(r"http\S+/_sluiceway/sns/confirm\?token=(\S+)", entry["value"]["body"])
-                link = urllib.parse.unquote(found[1]) if found else link
+        while not (self._mail.tokens and self._hook.confirm_urls and self._partner.confirm_urls):
+            if time.monotonic() > ends:
+                raise DemoFailed("nobody was asked to confirm the subscriptions of the webhooks and the mail")
             time.sleep(0.05)
-        if not link or not self._hook.confirm_urls:
-            raise DemoFailed("nobody was asked to confirm the subscriptions of the webhook and the mail")
-        urllib.request.urlopen(self._hook.confirm_urls[0], timeout=30).read()
-        form = urllib.parse.urlencode({"token": link}).encode()
+        for hook in (self._hook, self._partner):
+            urllib.request.urlopen(hook.confirm_urls[0], timeout=30).read()
+        form = urllib.parse.urlencode({"token": self._mail.tokens[0]}).encode()
         urllib.request.urlopen(f"{self._url}/_sluiceway/sns/confirm", form, timeout=30).read()
-        self.say("The webhook and the mail address have confirmed their subscriptions.")
+        for row in sns.list_subscriptions_by_topic(TopicArn=topic)["Subscriptions"]:
+            if row["Endpoint"] == self._hook.url:
+                patient = json.dumps({"healthyRetryPolicy": PATIENT})
+                sns.set_subscription_attributes(
+                    SubscriptionArn=row["SubscriptionArn"], AttributeName="DeliveryPolicy", AttributeValue=patient
+                )
+        self.say("Two webhooks, one patient and one not, and a mail address have confirmed their subscriptions.")
+
+    def _leave(self) -> None:
+        for one in (self._hook, self._partner, self._mail):
+            one.down()
+        self.say("Both webhooks and the mail server are down.")
+
+    def _come_back(self) -> None:
+        """What waits for the patient ones is parked, and tried again when its time comes; the rest was given up."""
+        ends = time.monotonic() + START_S
+        while not self._dead() and time.monotonic() < ends:
+            time.sleep(0.1)
+        waits = {row["target"]: row for row in self._running.fetch("status")["reactions"]}
+        parked = sum(row["parked"] for row in waits.values())
+        if not parked or not self._dead():
+            raise DemoFailed("nothing waits for those who are down")
+        self.say(f"They return. Until now {parked} deliveries wait for their next try; the kill did not lose one.")
+        for one in (self._hook, self._partner, self._mail):
+            one.up()
+
+    def _dead(self) -> list[dict[str, Any]]:
+        return [row for row in self._running.fetch("status")["reactions"] if row["dead"]]
+
+    def _redrive(self) -> None:
+        """An operator looks at what was given up, and has it tried again."""
+        self.say("The impatient webhook has missed something. An operator looks, and has it tried again:")
+        for row in self._dead():
+            self._command("show", row["id"])
+            self._command("redrive", row["id"])
+
+    def _command(self, *arguments: str) -> None:
+        self._print(f"    $ sluiceway reactions {' '.join(arguments)}")
+        command = [sys.executable, "-m", "sluiceway", "reactions", *arguments, "--data", str(self._folder / "data")]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+        if done.returncode != 0:
+            raise DemoFailed(f"the command failed: {done.stderr}")
+        for line in done.stdout.splitlines():
+            self._print(f"      {line}")
 
     def _listen(self, person: Person) -> None:
         self._listener = Listener(person, self._outputs["SocketUrl"], self._heard)
@@ -245,9 +302,8 @@ class Story:
         def outbox() -> None:
             found = server.fetch("events", log="mailbox", limit="500", **{"from": str(self._mailbox)})
             for entry in found["entries"]:
-                note = entry["value"]
-                for upload in re.findall(r"uploads/[\w-]+/([0-9a-f]{32})/", note["body"]):
-                    self._board.saw(upload, "mail" if note["kind"] == "email" else "sms")
+                for upload in re.findall(r"uploads/[\w-]+/([0-9a-f]{32})/", entry["value"]["body"]):
+                    self._board.saw(upload, "sms")
             self._mailbox = found["next"]
 
         def rows() -> None:
@@ -320,19 +376,14 @@ class Story:
             self._watcher.stop()
         if self._listener is not None:
             self._listener.stop()
-        self._hook.shutdown()
+        for one in (self._hook, self._partner, self._mail):
+            one.down()
         if self._process is not None and self._process.poll() is None:
             self._process.terminate()
             try:
                 self._process.wait(20)
             except subprocess.TimeoutExpired:
                 self._kill()
-
-
-def _free_port() -> int:
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        return int(found.getsockname()[1])
 
 
 def _large_file(folder: Path) -> Path:

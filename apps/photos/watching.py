@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import http.client
-import http.server
-import json
 import threading
 import time
 from collections.abc import Callable
-from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
@@ -18,7 +15,8 @@ from apps.photos.client import Refused
 HOPS = {
     "queue": "the queue has a copy",
     "webhook": "the webhook was called",
-    "mail": "a mail lies in the outbox",
+    "partner": "the partner's webhook was called",
+    "mail": "the mail was delivered",
     "sms": "a text message lies in the outbox",
     "told": "the page was told that it arrived",
     "row": "its row is in the table",
@@ -84,48 +82,6 @@ class Board:
             if upload in self._stored:
                 times.setdefault(hop, []).append(max(0.0, (at - self._stored[upload][0]) * 1000))
         return {hop: sorted(found)[len(found) // 2] for hop, found in times.items()}
-
-
-def uploads_in(message: str) -> list[str]:
-    """The ids in a bucket's event: uploads/OWNER/ID/NAME."""
-    records = json.loads(message).get("Records", [])
-    return [record["s3"]["object"]["key"].split("/")[2] for record in records]
-
-
-class Webhook(http.server.ThreadingHTTPServer):
-    """An endpoint of somebody else's: confirms its subscription, and tells the board of notifications."""
-
-    daemon_threads = True
-
-    def __init__(self, board: Board) -> None:
-        super().__init__(("127.0.0.1", 0), _Hook)
-        self.board = board
-        self.confirm_urls: list[str] = []
-        threading.Thread(target=self.serve_forever, daemon=True).start()
-
-    @property
-    def url(self) -> str:
-        """Where it listens."""
-        return f"http://127.0.0.1:{self.server_address[1]}/hook"
-
-
-class _Hook(http.server.BaseHTTPRequestHandler):
-    server: Webhook
-
-    def do_POST(self) -> None:
-        """A message of SNS."""
-        body = json.loads(self.rfile.read(int(self.headers["content-length"])))
-        if body["Type"] == "SubscriptionConfirmation":
-            self.server.confirm_urls.append(body["SubscribeURL"])
-        else:
-            for upload in uploads_in(body["Message"]):
-                self.server.board.saw(upload, "webhook")
-        self.send_response(200)
-        self.send_header("content-length", "0")
-        self.end_headers()
-
-    def log_message(self, *_: Any) -> None:
-        """Quiet: the board shows it."""
 
 
 _AWAY = (OSError, BotoCoreError, ClientError, Refused, http.client.HTTPException)

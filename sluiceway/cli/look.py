@@ -45,7 +45,7 @@ def status(
     port: Port = None,
     as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
 ) -> None:
-    """Show the server and every reaction: lag, parked and dead events, the last error."""
+    """Show the server and its reactions: lag, what is under way, parked, dead and delivered, the last error."""
     found = find(data, port).get("status")
     if as_json:
         typer.echo(json.dumps(found, indent=2))
@@ -55,14 +55,20 @@ def status(
     if not found["reactions"]:
         typer.echo("No reactions: nothing is subscribed to anything yet.")
         return
-    typer.echo(f"{'LOG':<34} {'TARGET':<44} {'LAG':>6} {'PARKED':>6} {'DEAD':>5} {'DELIVERED':>9} {'FAILED':>6}")
+    typer.echo(
+        f"{'LOG':<34} {'TARGET':<44} {'LAG':>6} {'OLDEST':>8} {'FLYING':>6} {'PARKED':>6} {'DEAD':>5} "
+        f"{'DELIVERED':>9} {'FAILED':>6}"
+    )
     for row in found["reactions"]:
         typer.echo(
-            f"{row['log'][:34]:<34} {row['target'][:44]:<44} {row['lag']:>6} {row['parked']:>6} {row['dead']:>5} "
+            f"{row['log'][:34]:<34} {row['target'][:44]:<44} {row['lag']:>6} "
+            f"{row['oldest_age_ms'] / 1000:>7.0f}s {row['in_flight']:>6} {row['parked']:>6} {row['dead']:>5} "
             f"{row['delivered']:>9} {row['failed']:>6}"
         )
         if row["last_error"]:
             typer.echo(f"    last error: {row['last_error'][:200]}")
+    if found["more"]:
+        typer.echo("There are more: `sluiceway reactions list` shows all.")
 
 
 def events(

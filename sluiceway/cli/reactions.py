@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
@@ -10,7 +11,7 @@ import typer
 
 from sluiceway.cli.look import start_of
 from sluiceway.cli.options import Data, Port
-from sluiceway.cli.running import fail, find
+from sluiceway.cli.running import Running, fail, find
 
 app = typer.Typer(help="Reactions: list, show, pause, resume, redrive, discard, replay.", no_args_is_help=True)
 
@@ -18,68 +19,99 @@ Name = Annotated[str, typer.Argument(help="The reaction's id, as `sluiceway reac
 Offset = Annotated[int | None, typer.Option("--offset", min=0, help="Only the event at this offset; all if not given.")]
 
 
+Json = Annotated[bool, typer.Option("--json", help="For programs.")]
+
+
 @app.command("list")
-def list_reactions(data: Data = None, port: Port = None) -> None:
+def list_reactions(as_json: Json = False, data: Data = None, port: Port = None) -> None:
     """Show the id of every reaction, with its log, its target and what waits."""
-    for row in find(data, port).get("status")["reactions"]:
-        waits = ", ".join(f"{row[name]} {name}" for name in ("lag", "parked", "dead") if row[name])
-        paused = "paused, " if row["paused"] else ""
-        typer.echo(f"{row['id']}\n    {row['log']} -> {row['target']}: {paused}{waits or 'nothing waits'}")
+    rows = list(all_rows(find(data, port)))
+    if as_json:
+        typer.echo(json.dumps(rows, indent=2, ensure_ascii=False))
+        return
+    for row in rows:
+        typer.echo(f"{row['id']}\n    {row['log']} -> {row['target']}: {_waits(row)}")
+        if row["last_error"] and (row["parked"] or row["dead"] or row["lag"]):
+            typer.echo(f"    last error: {row['last_error'][:200]}")
+
+
+def all_rows(server: Running) -> Iterator[dict[str, Any]]:
+    """Every reaction, page by page."""
+    after: str | None = ""
+    while after is not None:
+        found = server.get("status", after=after)
+        yield from found["reactions"]
+        after = found["more"]
+
+
+def _waits(row: dict[str, Any]) -> str:
+    named = {"lag": "behind", "in_flight": "in flight", "parked": "parked", "dead": "dead"}
+    waits = [f"{row[name]} {word}" for name, word in named.items() if row[name]]
+    if row["lag"] or row["parked"]:
+        waits.append(f"the oldest {_span(row['oldest_age_ms'])} old")
+    if row["paused"]:
+        waits.insert(0, "paused")
+    return ", ".join(waits) or "nothing waits"
 
 
 @app.command()
-def show(
-    reaction: Name,
-    as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
-    data: Data = None,
-    port: Port = None,
-) -> None:
-    """Show one reaction: how far it is, its last error, and the oldest events that it gave up."""
+def show(reaction: Name, as_json: Json = False, data: Data = None, port: Port = None) -> None:
+    """Show one reaction: how far it is, its last error, what is tried again next, and what it gave up."""
     found = find(data, port).get("reaction", id=reaction)
     if as_json:
         typer.echo(json.dumps(found, indent=2, ensure_ascii=False))
         return
-    row, position = found["reaction"], found["position"]
-    typer.echo(f"{row['log']} -> {row['target']['kind']}:{row['target']['address']}")
-    typer.echo(f"  next offset {position['next']}, {found['lag']} behind, {position.get('delivered', 0)} delivered")
-    typer.echo(f"  {found['parked']} parked{_next_try(found)}, {found['dead']} given up")
-    if position.get("last_error"):
-        typer.echo(f"  last error {_time(position.get('last_error_ms', 0))}: {position['last_error']}")
+    typer.echo(f"{found['log']} -> {found['target']}{' (paused)' if found['paused'] else ''}")
+    typer.echo(f"  next offset {found['position']['next']}, {found['lag']} behind, {found['in_flight']} in flight")
+    typer.echo(f"  {found['attempts']} attempts: {found['delivered']} delivered, {found['failed']} failed")
+    typer.echo(
+        f"  {found['parked']} parked{_next_try(found)}, {found['dead']} given up and kept, of {found['given_up']}"
+    )
+    if found["last_error"]:
+        typer.echo(f"  last error {_time(found['last_error_ms'])}: {found['last_error']}")
+    for event in found["waiting"]:
+        typer.echo(
+            f"  tried again at {_time(event['next_try_ms'])} after {event['tries']} tries: offset {event['offset']}"
+        )
+        typer.echo(f"    {event['reason']}")
     for letter in found["dead_letters"]:
         typer.echo(f"  given up at {_time(letter['dead_ms'])} after {letter['tries']} tries: offset {letter['offset']}")
         typer.echo(f"    {letter['reason']}")
 
 
 @app.command()
-def pause(reaction: Name, data: Data = None, port: Port = None) -> None:
+def pause(reaction: Name, as_json: Json = False, data: Data = None, port: Port = None) -> None:
     """Deliver nothing more until it is resumed; events wait in their log."""
     _act(data, port, id=reaction, action="pause")
-    typer.echo("Paused.")
+    _say(as_json, "Paused.", id=reaction, paused=True)
 
 
 @app.command()
-def resume(reaction: Name, data: Data = None, port: Port = None) -> None:
+def resume(reaction: Name, as_json: Json = False, data: Data = None, port: Port = None) -> None:
     """Go on where it was paused."""
     _act(data, port, id=reaction, action="resume")
-    typer.echo("Resumed.")
+    _say(as_json, "Resumed.", id=reaction, paused=False)
 
 
 @app.command()
-def redrive(reaction: Name, offset: Offset = None, data: Data = None, port: Port = None) -> None:
+def redrive(reaction: Name, offset: Offset = None, as_json: Json = False, data: Data = None, port: Port = None) -> None:
     """Try events that were given up again, from the beginning."""
-    typer.echo(f"{_many(reaction, 'redrive', offset, data, port)} events are tried again.")
+    count = _many(reaction, "redrive", offset, data, port)
+    _say(as_json, f"{count} events are tried again.", id=reaction, redriven=count)
 
 
 @app.command()
-def discard(reaction: Name, offset: Offset = None, data: Data = None, port: Port = None) -> None:
+def discard(reaction: Name, offset: Offset = None, as_json: Json = False, data: Data = None, port: Port = None) -> None:
     """Forget events that were given up."""
-    typer.echo(f"{_many(reaction, 'discard', offset, data, port)} events are forgotten.")
+    count = _many(reaction, "discard", offset, data, port)
+    _say(as_json, f"{count} events are forgotten.", id=reaction, discarded=count)
 
 
 @app.command()
 def replay(
     reaction: Name,
     begin: Annotated[str, typer.Option("--from", help="An offset, or a time (ISO 8601, UTC).")],
+    as_json: Json = False,
     data: Data = None,
     port: Port = None,
 ) -> None:
@@ -88,7 +120,12 @@ def replay(
     place = {"time_ms": start[1:]} if start.startswith("@") else {"offset": start}
     if not place.get("offset", place.get("time_ms", "")).isdigit():
         raise fail("--from takes an offset or a time.")
-    typer.echo(f"It goes on from offset {_act(data, port, id=reaction, action='replay', **place)}.")
+    offset = _act(data, port, id=reaction, action="replay", **place)
+    _say(as_json, f"It goes on from offset {offset}.", id=reaction, next=offset)
+
+
+def _say(as_json: bool, text: str, **found: Any) -> None:
+    typer.echo(json.dumps(found) if as_json else text)
 
 
 def _many(reaction: str, action: str, offset: int | None, data: Data, port: Port) -> int:
@@ -115,3 +152,11 @@ def _next_try(found: dict[str, Any]) -> str:
 
 def _time(ms: int) -> str:
     return datetime.fromtimestamp(ms / 1000, UTC).strftime("%Y-%m-%d %H:%M:%S")
+
+
+def _span(ms: int) -> str:
+    seconds = ms // 1000
+    for size, word in ((86_400, "d"), (3600, "h"), (60, "min")):
+        if seconds >= size:
+            return f"{seconds // size} {word}"
+    return f"{seconds} s"

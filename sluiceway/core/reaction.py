@@ -2,6 +2,20 @@
 
 A reaction is a cursor on a log, a filter, a target, a retry policy and a dead-letter place. Its rows are
 kept by ``services.reactions``; the dispatcher in ``reactions`` carries it out.
+
+An event's life in one reaction. Every step but the first two is one transaction with the cursor:
+
+| state     | where it is                              | leaves it by                                            |
+|-----------|------------------------------------------|---------------------------------------------------------|
+| waiting   | in the log, at or above the cursor       | read: in flight, or settled at once if the filter says no |
+| in flight | in memory; after a crash it is waiting   | success: delivered; failure: parked, or dead            |
+| parked    | a row of "parked", with its reason       | its time comes: in flight again                         |
+| delivered | below the cursor (or in "done" above it) | a replay: waiting                                       |
+| dead      | a message in the reaction's dead-letter  | a redrive (of rows): parked and due; a discard: gone    |
+|           | queue, or a row of "dead_letters"        |                                                         |
+
+In an ordered reaction a failed event is not parked: it stays waiting at the cursor, with its tries and its next
+time in the cursor's row, and everything behind it waits, too.
 """
 
 from __future__ import annotations
@@ -30,7 +44,11 @@ class RetryPolicy:
     ``at_min`` tries after ``delay_min_ms``, then a backoff from ``delay_min_ms`` to ``delay_max_ms``, and
     the last ``at_max`` tries after ``delay_max_ms``. ``delays_ms``, where given, says every delay outright
     (the last one is repeated). ``tries_max`` counts the first delivery too; ``age_max_ms`` ends the tries
-    of an event older than that (0: no such limit). ``jitter`` shortens each delay by up to that share.
+    of an event older than that (0: no such limit).
+
+    ``jitter`` is the share of a delay that chance may take away, down to ``delay_min_ms``. By default all of it:
+    what failed together, as its target was down, must not come back together ("full jitter", AWS Architecture
+    Blog, "Exponential Backoff And Jitter"). A policy's minimum is a promise to the endpoint and holds.
     """
 
     tries_max: int = 10
@@ -42,7 +60,7 @@ class RetryPolicy:
     at_max: int = 0
     backoff: Backoff = "exponential"
     delays_ms: tuple[int, ...] = ()
-    jitter: float = 0.2
+    jitter: float = 1.0
 
     def exhausted(self, tries: int, age_ms: int) -> bool:
         """Whether an event that was tried ``tries`` times and is ``age_ms`` old is given up."""
@@ -50,7 +68,9 @@ class RetryPolicy:
 
     def delay_ms(self, tries: int, chance: float) -> int:
         """Milliseconds until the next try after ``tries`` failed ones; ``chance`` is random in [0, 1)."""
-        return int(self._plain_delay_ms(tries) * (1.0 - self.jitter * chance))
+        plain = self._plain_delay_ms(tries)
+        floor = 0 if self.delays_ms else min(plain, self.delay_min_ms)
+        return int(plain - (plain - floor) * self.jitter * chance)
 
     def _plain_delay_ms(self, tries: int) -> int:
         if self.delays_ms:
@@ -137,7 +157,7 @@ class Position:
 
     ``epoch`` changes when somebody moves the cursor by hand, so that a delivery that began before does not
     move it back. ``tries``, ``next_try_ms`` and ``batch`` are an ordered reaction's wait at its cursor.
-    ``parked`` counts the rows in the table "parked"; the last ones are for people.
+    ``parked`` counts the rows in the table "parked", ``kept`` those in "dead_letters"; the last ones are for people.
     """
 
     next: int
@@ -147,6 +167,7 @@ class Position:
     next_try_ms: int = 0
     batch: int = 0
     parked: int = 0
+    kept: int = 0
     delivered: int = 0
     failed: int = 0
     dead: int = 0
@@ -160,7 +181,7 @@ class Position:
         return {
             name: list(value) if name == "done" else value
             for name, value in row.items()
-            if value or name in ("next", "epoch")
+            if value or name in ("next", "epoch", "kept")
         }
 
     @classmethod
@@ -197,20 +218,36 @@ class DeadLetter:
 @dataclass(frozen=True, slots=True)
 class Letter:
     """What is sent to a dead-letter queue. ``attributes`` are SQS message attributes
-    ({"Name": {"DataType": "String", "StringValue": "..."}})."""
+    ({"Name": {"DataType": "String", "StringValue": "..."}}). ``group`` is the message group in a FIFO queue; each
+    reaction's letters are one of their own if it is empty."""
 
     body: str
     attributes: dict[str, dict[str, Any]] = field(default_factory=dict)
+    group: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class ReactionStatus:
-    """What an operator wants to know. ``oldest_age_ms`` is the age of the oldest event not yet settled."""
+    """What an operator wants to know. ``oldest_age_ms`` is the age of the oldest event not yet settled (of the parked
+    ones, that whose turn is next is looked at)."""
 
     reaction: Reaction
     position: Position
     lag: int
     oldest_age_ms: int
-    parked: int
-    dead_kept: int
     next_try_ms: int | None
+
+    @property
+    def parked(self) -> int:
+        """Events that wait for their next try."""
+        return self.position.parked
+
+    @property
+    def dead_kept(self) -> int:
+        """Events that were given up and are kept for a redrive."""
+        return self.position.kept
+
+    @property
+    def attempts(self) -> int:
+        """Deliveries that were tried, ever."""
+        return self.position.delivered + self.position.failed

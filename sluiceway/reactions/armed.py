@@ -11,7 +11,9 @@ from sluiceway.config import ReactionSettings
 from sluiceway.core.clock import Clock
 from sluiceway.core.reaction import DeadLetter, Parked, Reaction
 from sluiceway.core.store import Entry, Store
+from sluiceway.reactions.allowance import Allowances
 from sluiceway.reactions.target import DeliveryFailed, InStoreTarget, OutwardTarget
+from sluiceway.services.pressure import Pressure
 from sluiceway.services.reactions import Reactions
 
 
@@ -50,7 +52,9 @@ class Context:
     limits: ReactionSettings
     clock: Clock
     stats: DispatcherStats
+    pressure: Pressure | None = None
     chance: random.Random = field(default_factory=random.Random)
+    allowances: Allowances = field(default_factory=Allowances)
 
 
 def next_step(

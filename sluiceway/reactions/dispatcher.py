@@ -23,6 +23,7 @@ from sluiceway.reactions.armed import Armed, Context, DispatcherStats
 from sluiceway.reactions.instore import InStorePump
 from sluiceway.reactions.runner import Runner
 from sluiceway.reactions.target import InStoreTarget, OutwardTarget
+from sluiceway.services.pressure import Pressure
 from sluiceway.services.reactions import Reactions
 
 log = logging.getLogger(__name__)
@@ -31,11 +32,13 @@ Targets = Mapping[str, InStoreTarget | OutwardTarget]
 KeptLogs = Callable[[View], Iterable[str]]
 
 _PAGE = 200  # reactions looked at in one snapshot
+_EASE_S = 1.0
 
 
 class Dispatcher:
     """``targets`` maps a target's kind to its code. ``kept_logs`` names logs whose settled events are
-    trimmed by age even if nothing reacts to them (topics without subscriptions)."""
+    trimmed by age even if nothing reacts to them (topics without subscriptions). ``pressure`` is told which logs
+    are full, and asked whether there is room for copies."""
 
     def __init__(
         self,
@@ -46,9 +49,10 @@ class Dispatcher:
         limits: ReactionSettings,
         clock: Clock,
         kept_logs: KeptLogs | None = None,
+        pressure: Pressure | None = None,
     ) -> None:
         self.stats = DispatcherStats()
-        self._context = Context(store, reactions, limits, clock, self.stats)
+        self._context = Context(store, reactions, limits, clock, self.stats, pressure)
         self._wakeups = wakeups
         self._targets = targets
         self._kept_logs = kept_logs
@@ -201,6 +205,7 @@ class Dispatcher:
     def _disarm(self, reaction_id: str) -> None:
         armed = self._armed.pop(reaction_id, None)
         self._queued.pop(reaction_id, None)
+        self._context.allowances.forget(reaction_id)
         if armed is None:
             return
         ids = self._by_log[armed.reaction.log]
@@ -240,24 +245,42 @@ class Dispatcher:
     # -- the sweep
 
     async def _sweeping(self) -> None:
-        await asyncio.sleep(self._context.limits.sweep_s)
+        await self._ease(self._context.limits.sweep_s)
         await self._look_at_all(arm=False)
         await self._trim_logs()
+        more = True
+        while more:
+            more = await self._context.store.commit(self._context.reactions.sweep)
+
+    async def _ease(self, seconds: float) -> None:
+        """Wait so long, with an eye on the logs that are full: their publishers wait for them."""
+        ends, pressure, context = asyncio.get_running_loop().time() + seconds, self._context.pressure, self._context
+        while (left := ends - asyncio.get_running_loop().time()) > 0:
+            if pressure is None or not pressure.full_logs:
+                await asyncio.sleep(min(left, _EASE_S))
+                continue
+            await asyncio.sleep(min(left, context.limits.recover_s))
+            lags = await context.store.view(_lags, context.reactions, pressure.full_logs)
+            pressure.note(lags, whole=False)
 
     async def _look_at_all(self, arm: bool) -> None:
         """Activate what has something to do (wake-ups may be lost, and a start has none)."""
-        after = ""
+        after, lags = "", dict[str, int]()
         while True:
             page = await self._context.store.view(_page, self._context.reactions, after)
-            for reaction, busy in page:
+            for reaction, lag, busy in page:
                 if arm or reaction.id not in self._armed:
                     self._arm(reaction)
                 if busy:
                     self._activate(reaction.id)
                 after = reaction.id
+                if lag:
+                    lags[reaction.log] = max(lag, lags.get(reaction.log, 0))
             if len(page) < _PAGE:
-                return
+                break
             await asyncio.sleep(0)
+        if self._context.pressure is not None:
+            self._context.pressure.note(lags.items(), whole=True)
 
     async def _trim_logs(self) -> None:
         context = self._context
@@ -284,15 +307,20 @@ def _load(view: View, reactions: Reactions, ids: Sequence[str]) -> list[Reaction
     return [reactions.find(view, reaction_id) for reaction_id in ids]
 
 
-def _page(view: View, reactions: Reactions, after: str) -> list[tuple[Reaction, bool]]:
-    """The next reactions by id, each with whether it has something to do."""
+def _page(view: View, reactions: Reactions, after: str) -> list[tuple[Reaction, int, bool]]:
+    """The next reactions by id, each with how far it is behind and whether it has something to do."""
     page = []
     for key, row in view.scan("reactions", start=(after + "\0",), limit=_PAGE):
         reaction = Reaction.from_json(row)
         position = reactions.position(view, str(key[0]))
-        busy = position is not None and (position.parked > 0 or view.bounds(reaction.log).next > position.next)
-        page.append((reaction, busy))
+        bounds = view.bounds(reaction.log)
+        lag = bounds.next - max(bounds.first, position.next) if position is not None else 0
+        page.append((reaction, lag, lag > 0 or (position is not None and position.parked > 0)))
     return page
+
+
+def _lags(view: View, reactions: Reactions, logs: Iterable[str]) -> list[tuple[str, int]]:
+    return [(log, reactions.lag(view, log)) for log in logs]
 
 
 def _old_logs(view: View, ours: Set[str], kept_logs: KeptLogs | None, before_ms: int) -> list[str]:

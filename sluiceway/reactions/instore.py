@@ -7,6 +7,7 @@ import logging
 import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 
 from sluiceway.core.reaction import DeadLetter, Letter, Parked, Position
 from sluiceway.core.store import Entry, Tx
@@ -115,7 +116,8 @@ class _Pass:
         )
         self.reactions.settle(self.tx, reaction, report)
         due_ms = self.wait[1] if self.wait[1] else due_ms
-        more = not self.wait[1] and (self.tx.bounds(reaction.log).next > at)
+        stuck = not entries and not self.unpark  # what is parked must settle first; the next one's time wakes it
+        more = not self.wait[1] and not stuck and self.tx.bounds(reaction.log).next > at
         return Passed(reaction.id, more, due_ms, self.delivered, report.failed, len(self.dead))
 
 
@@ -124,10 +126,12 @@ def deliver_into_store(
     reactions: Reactions,
     work: Sequence[Armed],
     budget: int,
+    parked_max: int,
     chance: random.Random,
     refuse: str | None = None,
 ) -> list[Passed]:
-    """Bring every reaction of ``work`` forward by up to its share of ``budget`` events."""
+    """Bring every reaction of ``work`` forward by up to its share of ``budget`` events. One with ``parked_max`` parked
+    ones tries those first."""
     share = max(1, budget // max(1, sum(_cost(armed) for armed in work)))
     read: dict[tuple[str, int], list[Entry]] = {}
     passed = []
@@ -138,11 +142,11 @@ def deliver_into_store(
         elif position.next_try_ms > tx.now_ms:
             passed.append(Passed(armed.reaction.id, due_ms=position.next_try_ms))
         else:
-            at = (armed.reaction.log, position.next)
-            if at not in read:
+            at, full = (armed.reaction.log, position.next), position.parked >= parked_max
+            if at not in read and not full:
                 read[at] = tx.read(*at, share)
             one = _Pass(tx, reactions, armed, chance.random(), refuse)
-            passed.append(one.run(position, read[at], share))
+            passed.append(one.run(position, [] if full else read[at], share))
     return passed
 
 
@@ -153,7 +157,9 @@ def _cost(armed: Armed) -> int:
 class InStorePump:
     """Takes all in-store reactions that have something to do, and commits their deliveries together.
 
-    What becomes ready while a commit is under way shares the next one. ``later`` is told (id, due_ms).
+    A round is a few transactions, each short enough for the others that write, submitted at once so that the store
+    makes them durable with one write to disk. What becomes ready meanwhile shares the next round. ``later`` is told
+    (id, due_ms).
     """
 
     def __init__(
@@ -185,12 +191,22 @@ class InStorePump:
                 await self._round()
 
     async def _round(self) -> None:
-        ids = list(self._ready)[: self._context.limits.in_store_batch]
+        pressure, limits = self._context.pressure, self._context.limits
+        if pressure is not None and pressure.disk_is_low:  # a copy takes room; in its log the event has it already
+            self._context.stats.last_error = "Copies wait: the disk is nearly full."
+            await asyncio.sleep(limits.recover_s)
+            return
+        ids = list(islice(self._ready, limits.in_store_batch * limits.in_store_groups))
         for reaction_id in ids:
             del self._ready[reaction_id]
         work = [armed for armed in map(self._find, ids) if armed is not None and not armed.reaction.paused]
-        if not work:
-            return
+        parts = [work[at : at + limits.in_store_batch] for at in range(0, len(work), limits.in_store_batch)]
+        if len(parts) == 1:
+            await self._deliver(parts[0])
+        elif parts:
+            await asyncio.gather(*map(self._deliver, parts))
+
+    async def _deliver(self, work: Sequence[Armed]) -> None:
         try:
             await self._pass(work, self._context.limits.in_store_batch)
         except (Unavailable, Throttled) as error:
@@ -203,7 +219,9 @@ class InStorePump:
 
     async def _pass(self, work: Sequence[Armed], budget: int, refuse: str | None = None) -> None:
         context = self._context
-        passed = await context.store.commit(deliver_into_store, context.reactions, work, budget, context.chance, refuse)
+        passed = await context.store.commit(
+            deliver_into_store, context.reactions, work, budget, context.limits.parked_max, context.chance, refuse
+        )
         context.stats.commits += 1
         for one in passed:
             context.stats.delivered += one.delivered

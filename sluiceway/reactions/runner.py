@@ -1,7 +1,7 @@
 """Delivery outward for one reaction, while it has something to do.
 
-A runner reads ahead of the cursor, keeps up to ``concurrency`` deliveries under way, and records outcomes
-in one commit for all that finished meanwhile. Deliveries finish in any order: the cursor is the lowest
+A runner reads ahead of the cursor, keeps up to ``concurrency`` deliveries under way (see ``allowance``), and records
+outcomes beside them, in one commit for all that finished meanwhile. Deliveries finish in any order: the cursor is the lowest
 offset not yet settled, and settled offsets above it are kept beside it, so that a crash repeats only what
 was under way. An ordered reaction has one delivery under way and waits at its cursor after a failure.
 """
@@ -36,13 +36,13 @@ class _Look:
 
 def _look(
     view: View, reactions: Reactions, reaction: Reaction, at: int | None, limit: int, now_ms: int,
-    busy: frozenset[tuple[int, int]], due_max: int,
+    busy: frozenset[tuple[int, int]], due_max: int, parked_max: int,
 ) -> _Look:  # fmt: skip
     position = reactions.position(view, reaction.id)
     if position is None:
         return _Look(None)
     start = position.next if at is None else at
-    entries = view.read(reaction.log, start, limit) if limit else []
+    entries = view.read(reaction.log, start, limit) if limit and position.parked < parked_max else []
     if not position.parked:
         return _Look(position, entries)
     due, due_ms = reactions.due(view, reaction, now_ms, due_max, busy)
@@ -70,6 +70,7 @@ class Runner:
         self._stopping = False
         self._at: int | None = None  # the next offset to read; None: begin at the cursor
         self._position: Position | None = None
+        self._full = False  # so many are parked that nothing more is read
         self._buffer: deque[Entry] = deque()
         self._window_ends_ms = 0
         self._open: set[int] = set()  # offsets read from the cursor on and not settled
@@ -78,6 +79,7 @@ class Runner:
         self._busy: set[tuple[int, int]] = set()  # parked rows under way
         self._finished: list[_Work] = []
         self._tasks: set[asyncio.Task[None]] = set()
+        self._recording: asyncio.Task[None] | None = None
         self._stale = False
         self._more = False
         self._due_ms: int | None = None
@@ -98,10 +100,13 @@ class Runner:
             while True:
                 self.dirty = False
                 self._changed.clear()
+                if self._recording is not None and self._recording.done():
+                    recording, self._recording = self._recording, None
+                    recording.result()  # raises what the recording raised
                 if not self._stopping:
                     await self._fill()
-                await self._record()
-                if self._stale and not self._tasks and not self._finished:
+                self._begin_recording()
+                if self._stale and not (self._tasks or self._finished or self._recording):
                     if self._position is None:  # the reaction is gone
                         return None
                     self._reset()
@@ -111,11 +116,11 @@ class Runner:
                     await self._wait()
         finally:
             self._context.stats.in_flight.pop(self.armed.reaction.id, None)
-            for task in self._tasks:
+            for task in (*self._tasks, *([self._recording] if self._recording else [])):
                 task.cancel()
 
     def _idle(self) -> bool:
-        if self._tasks or self._finished or self._filtered:
+        if self._tasks or self._finished or self._filtered or self._recording:
             return False
         if self._stopping or self._at is None or self.armed.reaction.paused:
             return True
@@ -123,7 +128,7 @@ class Runner:
 
     def _can_start(self) -> bool:
         """Whether another turn of the loop could begin a delivery without waiting for anything."""
-        if self._stopping or self._stale or self.armed.reaction.paused or not self._free():
+        if self._stopping or self._stale or self.armed.reaction.paused or self._free() <= 0:
             return False
         if self._buffer:
             return not self._waits_for_batch() and not self._waits_in_place()
@@ -132,16 +137,25 @@ class Runner:
     def _free(self) -> int:
         """Deliveries that may begin now. In order, nothing begins before the last outcome is recorded."""
         if self.armed.reaction.ordered:
-            return 1 - len(self._tasks) - len(self._finished)
-        return max(1, self.armed.reaction.concurrency) - len(self._tasks)
+            return 1 - len(self._tasks) - len(self._finished) - (self._recording is not None)
+        if len(self._finished) >= self._context.limits.read_max:
+            return 0  # the disk can't keep up
+        return self._allowed() - len(self._tasks)  # below 0 after a failure, which takes some away
+
+    def _allowed(self) -> int:
+        reaction, target = self.armed.reaction, self.armed.target
+        if isinstance(target, OutwardTarget) and target.eager:
+            return max(1, reaction.concurrency)
+        return self._context.allowances.of(reaction.id, reaction.concurrency)
 
     def _room(self) -> int:
-        """Events that may be read ahead now; none while an ordered reaction waits, which may be long."""
-        if self.armed.reaction.ordered and self._waits_in_place():
+        """Events that may be read ahead now: none while an ordered reaction waits, which may be long. Otherwise twice
+        what may be under way, so that what waits behind a slow target stays on disk."""
+        reaction, limits = self.armed.reaction, self._context.limits
+        if reaction.ordered and self._waits_in_place():
             return 0
-        limits = self._context.limits
         ahead = 0 if self._at is None or not self._open else self._at - min(self._open)
-        wanted = max(limits.read_max, self.armed.reaction.batch_max)
+        wanted = max(min(limits.read_max, 2 * self._allowed() * reaction.batch_max), reaction.batch_max)
         return max(0, min(wanted - len(self._buffer), limits.window_max + wanted - ahead))
 
     def _waits_for_batch(self) -> bool:
@@ -170,7 +184,7 @@ class Runner:
         context, batch = self._context, max(1, self.armed.reaction.batch_max)
         look = await context.store.view(
             _look, context.reactions, self.armed.reaction, self._at, room, context.clock.now_ms(),
-            frozenset(self._busy), free * batch,
+            frozenset(self._busy), free * batch, context.limits.parked_max,
         )  # fmt: skip
         self._take(look, room)
         self._start_parked(look.due, batch)
@@ -184,6 +198,7 @@ class Runner:
             self._stale = True
             self._buffer.clear()
             return
+        self._full = look.position.parked >= self._context.limits.parked_max
         if self._at is None:
             self._position = look.position
             self._at = look.position.next
@@ -199,7 +214,7 @@ class Runner:
                 self._open.add(entry.offset)
             else:
                 self._filtered += 1
-        self._more = len(look.entries) == room  # with no room, the log's end was not looked for
+        self._more = len(look.entries) == room and not self._full  # with no room, the log's end was not looked for
 
     def _start_parked(self, due: Sequence[Parked], batch: int) -> None:
         """At most half of the free places (at least one): new events go on beside old failures."""
@@ -244,12 +259,21 @@ class Runner:
             log.exception("the target of reaction %s failed", armed.reaction.id)
             self._context.stats.errors += 1
             work.outcome = DeliveryFailed(f"The server failed to deliver ({type(error).__name__}).")
+        self._learn(armed, work.outcome)
         self._finished.append(work)
         task = asyncio.current_task()
         if task is not None:
             self._tasks.discard(task)
         self._context.stats.in_flight[armed.reaction.id] = len(self._tasks)
         self._changed.set()
+
+    def _learn(self, armed: Armed, outcome: Delivered | DeliveryFailed) -> None:
+        """What the outcome says of the target; that an event is refused for good says nothing."""
+        reaction, allowances = armed.reaction, self._context.allowances
+        if not isinstance(outcome, DeliveryFailed):
+            allowances.succeeded(reaction.id, reaction.concurrency)
+        elif not outcome.permanent:
+            allowances.failed(reaction.id)
 
     async def _wait(self) -> None:
         """Until a delivery ends, something new comes, or a time comes that somebody waits for."""
@@ -277,12 +301,16 @@ class Runner:
         self._filtered, self._more = 0, False
         self.dirty = True
 
-    async def _record(self) -> None:
-        """Commit what became of the finished deliveries, all in one."""
-        if self._position is None or not (self._finished or self._filtered):
+    def _begin_recording(self) -> None:
+        """Commit what became of the finished deliveries, all in one. New ones begin meanwhile: a write to disk takes
+        longer than most deliveries."""
+        if self._recording is not None or self._position is None or not (self._finished or self._filtered):
             return
         finished, self._finished = self._finished, []
-        report = self._report(finished)
+        self._recording = asyncio.create_task(self._record(finished, self._report(finished)))
+        self._recording.add_done_callback(lambda _: self._changed.set())
+
+    async def _record(self, finished: Sequence[_Work], report: Report) -> None:
         context, reaction = self._context, self.armed.reaction
         while True:
             try:
@@ -293,6 +321,8 @@ class Runner:
                 context.stats.last_error = error.message
                 await asyncio.sleep(context.limits.recover_s)
         self._count(report)
+        if self._full and report.unpark:
+            self.dirty = True  # there may be room now
         for work in finished:
             self._busy.difference_update((one.next_try_ms, one.offset) for one in work.parked)
         if not current:

@@ -10,6 +10,7 @@ import json
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 from sluiceway.core.reaction import Letter, Reaction
 from sluiceway.core.store import Entry, Tx
@@ -84,7 +85,13 @@ class InStoreTarget(BaseTarget, ABC):
 
 
 class OutwardTarget(BaseTarget, ABC):
-    """Delivers to something outside the store."""
+    """Delivers to something outside the store.
+
+    ``eager`` targets are part of this server and bound their own work: a reaction uses all of its concurrency at once.
+    Somebody else's endpoint must answer first (see ``reactions.allowance``).
+    """
+
+    eager: ClassVar[bool] = False
 
     @abstractmethod
     async def deliver(self, reaction: Reaction, entries: Sequence[Entry], attempt: Attempt) -> Delivered | None:

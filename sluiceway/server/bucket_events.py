@@ -11,11 +11,13 @@ from typing import Any, Final
 
 from sluiceway.core.identity import Arn, Principal, Scope
 from sluiceway.core.store import Tx
-from sluiceway.errors import DomainError, Invalid, NotFound
+from sluiceway.errors import DomainError, Invalid, NotFound, Throttled, Unavailable
 from sluiceway.services.access import authorize
 from sluiceway.services.functions import Functions
+from sluiceway.services.pressure import Pressure
 from sluiceway.services.queues import Queues
 from sluiceway.services.topics import Publication, Topics
+from sluiceway.services.topics.values import log_of
 
 log = logging.getLogger(__name__)
 
@@ -26,23 +28,31 @@ _SUBJECT: Final = "Amazon S3 Notification"
 class BucketEvents:
     """See ``services.objects.NotificationPort``."""
 
-    def __init__(self, scope: Scope, topics: Topics, queues: Queues, functions: Functions) -> None:
+    def __init__(self, scope: Scope, topics: Topics, queues: Queues, functions: Functions, pressure: Pressure) -> None:
         self._topics = topics
         self._queues = queues
         self._functions = functions
+        self._pressure = pressure
         self._scope = scope
         self._principal = Principal(kind="service", account=scope.account, name=_S3, arn=_S3)
 
     def publish(self, tx: Tx, target_arn: str, bucket_arn: str, account: str, body: dict[str, Any]) -> None:
-        """Hand the event to the target. A refusal is counted in the table "refused_notifications"."""
+        """Hand the event to the target. A refusal is counted in the table "refused_notifications".
+
+        Raises ``Throttled`` if the topic takes no more now: then there is no upload either. Deletions go on.
+        """
         try:
             arn = self._allowed(tx, target_arn, bucket_arn)
             if arn.service == "sns":
+                if _adds(body):
+                    self._pressure.check_log(log_of(arn.resource))
                 self._topics.publish(tx, arn.resource, Publication(json.dumps(body, ensure_ascii=False), _SUBJECT))
             elif arn.service == "sqs":
                 self._queues.send(tx, arn.resource, json.dumps(body, ensure_ascii=False))
             else:
                 self._functions.enqueue(tx, _function(arn), body, source=bucket_arn)
+        except (Throttled, Unavailable):  # for a moment only: the client comes again, and no event is lost
+            raise
         except DomainError as error:
             log.warning("an event of %s did not reach %s: %s", bucket_arn, target_arn, error.message)
             key = (bucket_arn, target_arn)
@@ -70,6 +80,10 @@ class BucketEvents:
         conditions = {"aws:SourceArn": [bucket_arn], "aws:SourceAccount": [self._scope.account]}
         authorize(self._principal, action, target_arn, conditions, policy)
         return arn
+
+
+def _adds(body: dict[str, Any]) -> bool:
+    return any(str(record["eventName"]).startswith("ObjectCreated") for record in body.get("Records", ()))
 
 
 def _function(arn: Arn) -> str:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 from sluiceway.core.invoker import Invoker
 from sluiceway.core.search.index import SearchIndexes
 from sluiceway.edges.apis.sockets import WebSocketEdge
+from sluiceway.edges.aws.admission import admitting
 from sluiceway.edges.aws.codecs import Codecs
 from sluiceway.edges.aws.inprocess import InProcessClient
 from sluiceway.edges.aws.operations import ServiceEdge
@@ -42,7 +43,7 @@ class Edges:
             s.store, s.apis, s.connections, invoker, s.may_invoke, s.scope, s.settings.apis, s.place.url, s.clock
         )
         self.s3 = S3Edge(
-            s.store, s.blobs, s.objects, self._codecs, s.verifier, s.authorize, s.settings.objects, s.clock
+            s.store, s.blobs, s.objects, self._codecs, s.verifier, s.authorize, s.settings.objects, s.clock, s.pressure
         )
         self.handlers: dict[str, Handler] = {name: self._later(name) for name in (*_SERVICES, _MANAGEMENT)}
         self.handlers |= {
@@ -111,6 +112,7 @@ class Edges:
 
         def make() -> Handler:
             edge, path_of = self.service_edge(name)
+            edge = admitting(edge, s.pressure)
             return AwsPipeline(
                 edge, self._codecs, s.verifier, s.authorize, s.scope, s.clock, s.settings.http, s.place.url, path_of
             ).handle

@@ -118,7 +118,7 @@ class Node:
 
     def show_in(self, metrics: Metrics) -> None:
         """Let ``metrics`` show this node's numbers."""
-        metrics.replace([self._store_samples, self._disk_samples, self._pool_samples])
+        metrics.replace([self._store_samples, self._disk_samples, self._pool_samples, self._delivery_samples])
 
     # -- making
 
@@ -142,7 +142,9 @@ class Node:
         targets["event-source"] = EventSourceTarget(
             self.pool, s.store, s.role_of, s.scope, s.clock, s.settings.mappings
         )
-        return Dispatcher(s.store, s.wakeups, s.reactions, targets, s.settings.reactions, s.clock, s.topics.logs)
+        return Dispatcher(
+            s.store, s.wakeups, s.reactions, targets, s.settings.reactions, s.clock, s.topics.logs, s.pressure
+        )
 
     def _keep(self, name: str, run: Callable[[], Coroutine[Any, Any, None]]) -> None:
         """Run a loop until the end; one that fails is logged and begun again."""
@@ -181,6 +183,20 @@ class Node:
             Sample("sluiceway_store_bytes", "Bytes of the database and its log.", _bytes_of(s.place.data)),
             Sample("sluiceway_blob_bytes", "Bytes of the files of large objects.", s.blobs.bytes_kept),
             Sample("sluiceway_disk_free_bytes", "Bytes that are free where the data folder is.", disk.free),
+        ]
+
+    def _delivery_samples(self) -> list[Sample]:
+        """Of all reactions together, from memory: whatever their number, a scrape costs the same."""
+        stats, pressure = self.dispatcher.stats, self.services.pressure
+        return [
+            Sample("sluiceway_deliveries", "Events delivered.", stats.delivered, total=True),
+            Sample("sluiceway_delivery_failures", "Failed tries to deliver.", stats.failed, total=True),
+            Sample("sluiceway_dead_letters", "Events given up.", stats.dead, total=True),
+            Sample("sluiceway_delivery_errors", "Deliveries that the server itself failed.", stats.errors, total=True),
+            Sample("sluiceway_deliveries_in_flight", "Deliveries under way.", sum(stats.in_flight.values())),
+            Sample("sluiceway_reactions_running", "Reactions that deliver outward now.", len(self.dispatcher.active())),
+            Sample("sluiceway_logs_full", "Topics whose publishers are throttled.", len(pressure.full_logs)),
+            Sample("sluiceway_disk_low", "1 while what adds data is throttled.", float(pressure.disk_is_low)),
         ]
 
     def _pool_samples(self) -> list[Sample]:

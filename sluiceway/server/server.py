@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from sluiceway.config import Settings
 from sluiceway.edges.application import Application
-from sluiceway.edges.http import Receive, Request, Response
+from sluiceway.edges.http import Handler, Receive, Request, Response
 from sluiceway.edges.own.metrics import Metrics
 from sluiceway.edges.own.pages import OwnPages
 from sluiceway.edges.routing import Router
@@ -103,11 +103,15 @@ class Server:
     async def _open(self) -> None:
         services = await open_services(self.settings, Place(self._data, lambda: self.url))
         node = Node(services, self._hosts)
-        reset = self._reset if self._ephemeral else None
-        self._router = node.router(OwnPages(services, self._metrics, self.url, reset).handlers())
+        self._router = node.router(self._pages(node))
         self._node = node
         node.show_in(self._metrics)
         await node.start()
+
+    def _pages(self, node: Node) -> dict[str, Handler]:
+        reset = self._reset if self._ephemeral else None
+        in_flight = node.dispatcher.stats.in_flight
+        return OwnPages(node.services, self._metrics, self.url, reset, lambda: in_flight).handlers()
 
     async def _close(self, grace_s: float) -> None:
         node, self._node, self._router = self._node, None, None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,6 +35,7 @@ from sluiceway.services.mappings import Mappings, Sources
 from sluiceway.services.objects import Objects
 from sluiceway.services.objects.rows import BUCKETS, SETTINGS
 from sluiceway.services.people import People
+from sluiceway.services.pressure import Pressure
 from sluiceway.services.queues import Queues
 from sluiceway.services.queues.upgrade import upgrade
 from sluiceway.services.queues.values import QUEUES
@@ -79,6 +81,9 @@ class Services:
         self.wakeups = wakeups
         self.clock = clock = SystemClock()
         self.scope = scope = Scope(settings.account, settings.region)
+        self.pressure = Pressure(
+            lambda: shutil.disk_usage(place.data).free, settings.store.reserve_bytes, settings.reactions.unsettled_max
+        )
         self.accounts = Accounts(scope, settings.security, sealer)
         self.ring = KeyRing(self.accounts, clock, root.access_key_id, root.secret_access_key)
         self.verifier = KnownPrincipals(self.ring, scope, clock, settings.security)
@@ -89,7 +94,7 @@ class Services:
         self.topics = Topics(scope, settings.topics, self.reactions)
         self.functions = Functions(scope, settings.functions, self.reactions)
         self.logs = FunctionLogs(settings.functions)
-        events = BucketEvents(scope, self.topics, self.queues, self.functions)
+        events = BucketEvents(scope, self.topics, self.queues, self.functions, self.pressure)
         self.objects = Objects(scope, settings.objects, events, BucketKeys(self.keys))
         self.secrets = Secrets(scope, settings.secrets, sealer)
         self.parameters = Parameters(scope, settings.secrets, sealer)

@@ -1,20 +1,24 @@
 """Reactions and their durable state: cursors, parked events, dead letters.
 
 Tables: ``reactions`` (id) and ``reactions_by_log`` (log, id); ``cursors`` (id); ``parked`` (id, next try,
-offset); ``dead_letters`` (id, offset). A change of a reaction wakes "reactions" and "reaction/ID".
+offset); ``dead_letters`` (id, offset); ``reaction_remains`` (id) of deleted ones whose rows are still being removed.
+A change of a reaction wakes "reactions" and "reaction/ID". How many rows a reaction has in ``parked`` and
+``dead_letters`` stands in its cursor's row, so that nobody counts them.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence, Set
 from dataclasses import dataclass, replace
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 from sluiceway.config import ReactionSettings
 from sluiceway.core.identity import Arn
 from sluiceway.core.reaction import DeadLetter, Letter, Parked, Position, Reaction, ReactionStatus
 from sluiceway.core.store import Tx, View
 from sluiceway.errors import AlreadyExists, DomainError, Invalid, NotFound
+
+REMAINS: Final = "reaction_remains"
 
 
 class DeadLetterQueues(Protocol):
@@ -80,6 +84,9 @@ class Reactions:
         """
         if tx.get("reactions", (reaction.id,)) is not None:
             raise AlreadyExists("reaction", f"The reaction {reaction.id} exists already.")
+        if tx.get(REMAINS, (reaction.id,)) is not None:  # it was deleted a moment ago, and comes back under its name
+            self._remove_rows(tx, reaction.id, None)
+            tx.delete(REMAINS, (reaction.id,))
         first = tx.bounds(reaction.log).next if start is None else start
         tx.put("reactions", (reaction.id,), reaction.to_json())
         tx.put("reactions_by_log", (reaction.log, reaction.id), {})
@@ -95,17 +102,36 @@ class Reactions:
         _changed(tx, reaction.id)
 
     def delete(self, tx: Tx, reaction_id: str) -> None:
-        """Remove the reaction with everything that waits for it; nothing happens if it is gone."""
+        """Remove the reaction with everything that waits for it; nothing happens if it is gone.
+
+        Of very many rows the rest is removed by ``sweep``: nobody may hold up the writer that long.
+        """
         row = tx.get("reactions", (reaction_id,))
         if row is None:
             return
         tx.delete("reactions", (reaction_id,))
         tx.delete("reactions_by_log", (row["log"], reaction_id))
         tx.delete("cursors", (reaction_id,))
-        for table in ("parked", "dead_letters"):
-            for key, _ in list(tx.scan(table, prefix=(reaction_id,))):
-                tx.delete(table, key)
+        if not self._remove_rows(tx, reaction_id, self._limits.redrive_max):
+            tx.put(REMAINS, (reaction_id,), {})
         _changed(tx, reaction_id)
+
+    def sweep(self, tx: Tx) -> bool:
+        """Remove some rows of deleted reactions. Whether some are left."""
+        for key, _ in list(tx.scan(REMAINS, limit=1)):
+            if self._remove_rows(tx, str(key[0]), self._limits.redrive_max):
+                tx.delete(REMAINS, key)
+        return any(True for _ in tx.scan(REMAINS, limit=1))
+
+    def _remove_rows(self, tx: Tx, reaction_id: str, limit: int | None) -> bool:
+        """Whether that was all."""
+        for table in ("parked", "dead_letters"):
+            rows = list(tx.scan(table, prefix=(reaction_id,), limit=limit))
+            for key, _ in rows:
+                tx.delete(table, key)
+            if limit is not None and len(rows) == limit:
+                return False
+        return True
 
     def find(self, view: View, reaction_id: str) -> Reaction | None:
         """The reaction, or None."""
@@ -139,26 +165,42 @@ class Reactions:
     def position(self, view: View, reaction_id: str) -> Position | None:
         """The cursor, or None if the reaction is gone."""
         row = view.get("cursors", (reaction_id,))
-        return None if row is None else Position.from_json(row)
+        if row is None:
+            return None
+        if "kept" not in row:  # written by 0.1, which counted them at each look
+            row = {**row, "kept": sum(1 for _ in view.scan("dead_letters", prefix=(reaction_id,)))}
+        return Position.from_json(row)
 
     def status(self, view: View, reaction_id: str) -> ReactionStatus:
         """Lag, waiting and given-up events. Raises ``NotFound("reaction")``."""
-        reaction = self.get(view, reaction_id)
-        position = self.position(view, reaction_id) or Position(0, 0)
-        parked = list(view.scan("parked", prefix=(reaction_id,), limit=1))
-        dead = sum(1 for _ in view.scan("dead_letters", prefix=(reaction_id,), limit=self._limits.count_max))
+        return self._status(view, self.get(view, reaction_id))
+
+    def statuses(self, view: View, after: str, limit: int) -> Sequence[ReactionStatus]:
+        """Those of ``limit`` reactions by id, after ``after``: a few look-ups each, whatever they have waiting."""
+        rows = view.scan("reactions", start=(after + "\0",), limit=limit)
+        return [self._status(view, Reaction.from_json(row)) for _, row in rows]
+
+    def _status(self, view: View, reaction: Reaction) -> ReactionStatus:
+        position = self.position(view, reaction.id) or Position(0, 0)
+        parked = list(view.scan("parked", prefix=(reaction.id,), limit=1)) if position.parked else []
         bounds = view.bounds(reaction.log)
         begin = max(position.next, bounds.first)
-        waiting = [row["since_ms"] for _, row in parked] + [e.time_ms for e in view.read(reaction.log, begin, 1)]
+        waiting = [int(row["since_ms"]) for _, row in parked]
+        if begin < bounds.next:
+            waiting += [entry.time_ms for entry in view.read(reaction.log, begin, 1)]
         return ReactionStatus(
             reaction=reaction,
             position=position,
             lag=max(0, bounds.next - begin - len(position.done)),
             oldest_age_ms=max(0, view.now_ms - min(waiting)) if waiting else 0,
-            parked=position.parked,
-            dead_kept=dead,
             next_try_ms=int(parked[0][0][1]) if parked else None,
         )
+
+    def lag(self, view: View, log: str) -> int:
+        """Events of ``log`` that the slowest of its reactions has not settled."""
+        bounds, ids = view.bounds(log), view.scan("reactions_by_log", prefix=(log,))
+        nexts = [position.next for key, _ in ids if (position := self.position(view, str(key[1]))) is not None]
+        return bounds.next - max(bounds.first, min(nexts, default=bounds.next))
 
     def settle(self, tx: Tx, reaction: Reaction, report: Report) -> bool:
         """Record what became of delivered events. False if the reaction is gone or its cursor was moved
@@ -171,8 +213,7 @@ class Reactions:
             tx.delete("parked", (reaction.id, next_try_ms, offset))
         for parked in report.park:
             self._park(tx, reaction.id, parked)
-        for dead, letter in report.dead:
-            self._bury(tx, reaction, dead, letter)
+        kept = sum([self._bury(tx, reaction, dead, letter) for dead, letter in report.dead])
         position = replace(
             position,
             parked=max(0, position.parked + len(report.park) - len(report.unpark)),
@@ -180,6 +221,7 @@ class Reactions:
             failed=position.failed + report.failed,
             filtered=position.filtered + report.filtered,
             dead=position.dead + len(report.dead),
+            kept=position.kept + kept,
         )
         if report.error:
             position = replace(position, last_error=report.error[:1000], last_error_ms=tx.now_ms)
@@ -202,14 +244,15 @@ class Reactions:
             "since_ms": parked.since_ms,
             "reason": parked.reason[:1000],
         }
-        tx.put("parked", (reaction_id, parked.next_try_ms, parked.offset), row)
+        _put_parked(tx, reaction_id, parked.next_try_ms, parked.offset, row)
 
-    def _bury(self, tx: Tx, reaction: Reaction, dead: DeadLetter, letter: Letter) -> None:
+    def _bury(self, tx: Tx, reaction: Reaction, dead: DeadLetter, letter: Letter) -> int:
+        """How many rows more are kept here: none, if the dead-letter queue takes it."""
         reason = dead.reason
         if reaction.dead_letter is not None and self._queues is not None:
             try:
                 self._send_letter(tx, self._queues, reaction, dead.offset, letter)
-                return
+                return 0
             except (DomainError, ValueError) as error:
                 reason = f"{reason} (and its dead-letter queue refused it: {error})"
         row = {
@@ -219,7 +262,10 @@ class Reactions:
             "reason": reason[:2000],
             "dead_ms": tx.now_ms,
         }
-        tx.put("dead_letters", (reaction.id, dead.offset), row)
+        key = (reaction.id, dead.offset)
+        fresh = tx.get("dead_letters", key) is None  # else it was replayed, and died once more
+        tx.put("dead_letters", key, row)
+        return int(fresh)
 
     def _send_letter(self, tx: Tx, queues: DeadLetterQueues, reaction: Reaction, offset: int, letter: Letter) -> None:
         name = Arn.parse(reaction.dead_letter or "").resource
@@ -231,8 +277,8 @@ class Reactions:
             name,
             letter.body,
             attributes=letter.attributes,
-            group_id=reaction.id if fifo else None,
-            deduplication_id=f"{reaction.id}-{offset}"[-128:] if fifo else None,
+            group_id=(letter.group or reaction.id) if fifo else None,
+            deduplication_id=f"{reaction.id}-{offset}-{tx.now_ms}"[-128:] if fifo else None,
         )
 
     def due(
@@ -267,6 +313,11 @@ class Reactions:
         since_ms, reason = int(row["since_ms"]), str(row.get("reason", ""))
         return Parked(offset, next_try_ms, int(row["tries"]), since_ms, time_ms, value, reason)
 
+    def parked(self, view: View, reaction: Reaction, limit: int) -> Sequence[Parked]:
+        """The ``limit`` parked events that are tried next."""
+        rows = view.scan("parked", prefix=(reaction.id,), limit=limit)
+        return [self._parked(view, reaction.log, int(key[1]), int(key[2]), row) for key, row in rows]
+
     def dead_letters(self, view: View, reaction_id: str, limit: int = 100) -> Sequence[DeadLetter]:
         """The oldest ``limit`` events that were given up and are kept here."""
         rows = view.scan("dead_letters", prefix=(reaction_id,), limit=limit)
@@ -286,9 +337,9 @@ class Reactions:
             tx.delete("dead_letters", key)
             again = {"tries": 0, "since_ms": tx.now_ms, "reason": row["reason"]}
             again |= {"time_ms": row["time_ms"], "value": row["value"]}
-            tx.put("parked", (reaction_id, tx.now_ms, key[1]), again)
+            _put_parked(tx, reaction_id, tx.now_ms, int(key[1]), again)
         position = self.position(tx, reaction_id) or Position(0, 0)
-        position = replace(position, parked=position.parked + len(rows))
+        position = replace(position, parked=position.parked + len(rows), kept=max(0, position.kept - len(rows)))
         tx.put("cursors", (reaction_id,), position.to_json())
         _changed(tx, reaction_id)
         return len(rows)
@@ -299,6 +350,8 @@ class Reactions:
         rows = self._dead(tx, reaction_id, offset)
         for key, _ in rows:
             tx.delete("dead_letters", key)
+        position = self.position(tx, reaction_id) or Position(0, 0)
+        tx.put("cursors", (reaction_id,), replace(position, kept=max(0, position.kept - len(rows))).to_json())
         return len(rows)
 
     def _dead(self, tx: Tx, reaction_id: str, offset: int | None) -> Sequence[tuple[Any, Any]]:
@@ -312,13 +365,12 @@ class Reactions:
     def replay(self, tx: Tx, reaction_id: str, *, offset: int | None = None, time_ms: int | None = None) -> int:
         """Move the cursor to ``offset``, or to the first event at or after ``time_ms``; the new offset.
 
-        Other reactions are untouched; parked events stay parked. Raises ``NotFound("reaction")``.
+        Other reactions are untouched; parked events stay parked. Raises ``NotFound("reaction")``, and
+        ``Invalid("offset")`` where the log no longer, or not yet, has what is asked for.
         """
         reaction = self.get(tx, reaction_id)
         position = self.position(tx, reaction_id) or Position(0, 0)
-        bounds = tx.bounds(reaction.log)
-        wanted = offset if offset is not None else offset_at(tx, reaction.log, time_ms or 0)
-        start = min(max(wanted, bounds.first), bounds.next)
+        start = _start(tx, reaction.log, offset, time_ms or 0)
         epoch = max(tx.now_ms, position.epoch + 1)
         moved = replace(position, next=start, epoch=epoch, done=(), tries=0, next_try_ms=0, batch=0)
         tx.put("cursors", (reaction_id,), moved.to_json())
@@ -334,14 +386,42 @@ class Reactions:
         floor = min(bounds.next, bounds.first + self._limits.trim_max)
         for key, _ in tx.scan("reactions_by_log", prefix=(log,)):
             reaction_id = str(key[1])
-            position = self.position(tx, reaction_id)
-            floor = min(floor, position.next if position else floor)
+            position = self.position(tx, reaction_id) or Position(0, 0)
+            floor = min(floor, position.next)
+            if position.parked > self._limits.trim_max:
+                return 0  # too many to look through: what they need stays until most are settled
             waiting = tx.scan("parked", prefix=(reaction_id,))
             floor = min([floor, *(int(parked[2]) for parked, row in waiting if "value" not in row)])
         floor = min(floor, offset_at(tx, log, before_ms)) if floor > bounds.first else floor
         if floor > bounds.first:
             tx.trim(log, floor)
         return max(0, floor - bounds.first)
+
+
+def _start(view: View, log: str, offset: int | None, time_ms: int) -> int:
+    """Where a replay begins; see ``Reactions.replay``."""
+    bounds = view.bounds(log)
+    if offset is not None:
+        if not bounds.first <= offset <= bounds.next:
+            kept = f"has the offsets {bounds.first} to {bounds.next - 1}" if bounds.first < bounds.next else "is empty"
+            raise Invalid("offset", f"There is no event {offset} to replay from: {log} {kept}.")
+        return offset
+    start = offset_at(view, log, time_ms)
+    if start == bounds.first > 0:
+        first = view.read(log, start, 1)
+        if not first or first[0].time_ms > time_ms:
+            raise Invalid(
+                "offset",
+                f"Events of that time are no longer kept: {log} begins with the offset {bounds.first}. Replay from there.",
+            )
+    return start
+
+
+def _put_parked(tx: Tx, reaction_id: str, next_try_ms: int, offset: int, row: dict[str, Any]) -> None:
+    """A replayed event can be parked twice; both rows stay, as they are counted."""
+    while tx.get("parked", (reaction_id, next_try_ms, offset)) is not None:
+        next_try_ms += 1
+    tx.put("parked", (reaction_id, next_try_ms, offset), row)
 
 
 def offset_at(view: View, log: str, time_ms: int) -> int:

@@ -131,7 +131,8 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
     )
     if mounted.returncode:
         pytest.skip(f"a small disk can't be mounted here: {mounted.stderr.strip()}")
-    running = ServerProcess(disk / "data")
+    # No reserve: the disk fills to the last byte, as when somebody else fills it.
+    running = ServerProcess(disk / "data", environment={"SLUICEWAY_STORE__RESERVE_BYTES": "0"})
     try:
         yield running.start()
         running.stop()

@@ -7,6 +7,7 @@ import json
 import subprocess
 import sys
 import threading
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -92,6 +93,12 @@ def test_what_was_given_up_is_seen_redriven_and_replayed(server: ServerProcess) 
     detail = json.loads(told(server, "show", name, "--json"))
     assert [letter["offset"] for letter in detail["dead_letters"]] == [0, 1, 2]
 
+    assert detail["attempts"] == detail["failed"] == detail["dead"] == 3 and detail["in_flight"] == 0
+    listed = json.loads(told(server, "list", "--json"))
+    assert [(row["dead"], "400" in row["last_error"]) for row in listed if row["id"] == name] == [(3, True)]
+    samples = metrics(server, f'reaction="{name}"')
+    assert samples["sluiceway_reaction_dead"] == samples["sluiceway_reaction_attempts_total"] == 3
+
     told(server, "discard", name, "--offset", "1")
     endpoint.status = 200
     assert "2 events" in told(server, "redrive", name)
@@ -104,6 +111,35 @@ def test_what_was_given_up_is_seen_redriven_and_replayed(server: ServerProcess) 
     eventually(lambda: "while it is paused" in endpoint.got)
     assert "offset 1" in told(server, "replay", name, "--from", "1")
     eventually(lambda: endpoint.got[3:] and "message 1" in endpoint.got)
+    refused = command(server, "replay", name, "--from", "99")
+    assert refused.returncode == 1 and "There is no event 99" in refused.stderr
+
+
+def metrics(server: ServerProcess, label: str = "") -> dict[str, float]:
+    """The numbers with that label."""
+    text = urllib.request.urlopen(f"{server.url}/_sluiceway/metrics", timeout=10).read().decode()
+    lines = [line.rpartition(" ") for line in text.splitlines() if not line.startswith("#") and label in line]
+    return {name.partition("{")[0]: float(value) for name, _, value in lines}
+
+
+def test_reactions_have_pages_and_metrics_a_limit(tmp_path: Path) -> None:
+    limits = {"SLUICEWAY_REACTIONS__STATUS_MAX": "3", "SLUICEWAY_REACTIONS__METRICS_MAX": "2"}
+    server = ServerProcess(tmp_path / "data", environment=limits).start()
+    try:
+        sns, sqs = server.client("sns"), server.client("sqs")
+        topic = sns.create_topic(Name="wide")["TopicArn"]
+        for number in range(7):
+            url = sqs.create_queue(QueueName=f"wide-{number}")["QueueUrl"]
+            arn = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
+            sns.subscribe(TopicArn=topic, Protocol="sqs", Endpoint=arn)
+        names = [row["id"] for row in json.loads(told(server, "list", "--json"))]
+        assert len(names) == len(set(names)) == 7
+        text = urllib.request.urlopen(f"{server.url}/_sluiceway/metrics", timeout=10).read().decode()
+        assert text.count("sluiceway_reaction_lag{") == 2
+        sns.publish(TopicArn=topic, Message="refused by all: none of the queues allows it")
+        eventually(lambda: metrics(server)["sluiceway_dead_letters_total"] == 7)  # the sums are of all
+    finally:
+        server.stop()
 
 
 @pytest.mark.parametrize(

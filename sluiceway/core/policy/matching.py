@@ -69,6 +69,8 @@ def like(expanded: str, text: str) -> bool:
     """
     if expanded == "*":
         return True
+    if "*" not in expanded and "?" not in expanded:  # most are names; no expression is made for each
+        return plain(expanded) == text
     first, middle, last = _pieces(expanded)
     if last is None:
         return first.fullmatch(text) is not None

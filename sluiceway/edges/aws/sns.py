@@ -45,6 +45,7 @@ ERRORS: Final[ErrorTable] = {
     (NotFound, "sandbox_number"): "ResourceNotFoundException",
     (NotFound, "subscription"): "NotFoundException",
     (NotFound, "topic"): "NotFoundException",
+    (Throttled, "*"): "ThrottledException",
     (Throttled, "subscriptions"): "SubscriptionLimitExceededException",
     (Throttled, "topics"): "TopicLimitExceededException",
     (TooLarge, "*"): "InvalidParameterException",

@@ -8,7 +8,7 @@ import ipaddress
 import logging
 import re
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Final, Protocol
 
 import orjson
@@ -19,7 +19,7 @@ from sluiceway.core.store import Store, View
 from sluiceway.core.wakeups import Wakeups
 from sluiceway.edges.aws.pipeline import Authorize
 from sluiceway.edges.http import Handler, Request, Response
-from sluiceway.edges.own.metrics import Metrics, Sample
+from sluiceway.edges.own.metrics import Metrics
 from sluiceway.edges.own.reactions import ReactionPages
 from sluiceway.edges.sigv4 import SignatureVerifier
 from sluiceway.errors import AccessDenied, DomainError, Invalid, NotFound, Unauthenticated, Unavailable
@@ -58,12 +58,19 @@ class Parts(Protocol):
 class OwnPages:
     """``handlers()`` gives the pages by name. ``reset`` is None unless the server is ephemeral."""
 
-    def __init__(self, parts: Parts, metrics: Metrics, url: str, reset: Callable[[], Awaitable[None]] | None) -> None:
+    def __init__(
+        self,
+        parts: Parts,
+        metrics: Metrics,
+        url: str,
+        reset: Callable[[], Awaitable[None]] | None,
+        in_flight: Callable[[], Mapping[str, int]],
+    ) -> None:
         self._parts = parts
         self._metrics = metrics
         self._url = url
         self._reset = reset
-        self._operating = ReactionPages(parts.store, parts.reactions)
+        self._operating = ReactionPages(parts.store, parts.reactions, parts.settings.reactions, in_flight)
         self._began = time.monotonic()
 
     def handlers(self) -> dict[str, Handler]:
@@ -110,18 +117,17 @@ class OwnPages:
 
     async def _metrics_page(self, request: Request) -> Response:
         kind = "text/plain; version=0.0.4; charset=utf-8"
-        statuses = await self._parts.store.view(_reaction_statuses, self._parts.reactions)
-        return Response(200, [("content-type", kind)], self._metrics.text(_reaction_samples(statuses)))
+        return Response(200, [("content-type", kind)], self._metrics.text(await self._operating.samples()))
 
     async def _status(self, request: Request) -> Response:
-        reactions = await self._parts.store.view(_reaction_statuses, self._parts.reactions)
+        rows = await self._operating.rows(dict(request.query()))
         body = {
             "version": __version__,
             "url": self._url,
             "data": str(self._parts.settings.data),
             "uptime_s": round(time.monotonic() - self._began, 1),
             "problem": self._parts.store.problem(),
-            "reactions": reactions,
+            **rows,
         }
         return _json(200, body)
 
@@ -208,46 +214,6 @@ def _plain(value: Any) -> Any:
 
 def _log_names(view: View) -> list[str]:
     return sorted({str(row["log"]) for _, row in view.scan("reactions") if isinstance(row, dict)})
-
-
-def _reaction_statuses(view: View, reactions: Reactions) -> list[dict[str, Any]]:
-    statuses = []
-    for reaction in reactions.list(view):
-        status = reactions.status(view, reaction.id)
-        position = status.position
-        statuses.append(
-            {
-                "id": reaction.id,
-                "log": status.reaction.log,
-                "target": f"{status.reaction.target.kind}:{status.reaction.target.address}",
-                "lag": status.lag,
-                "oldest_age_ms": status.oldest_age_ms,
-                "parked": status.parked,
-                "dead": status.dead_kept,
-                "next_try_ms": status.next_try_ms,
-                "delivered": position.delivered,
-                "failed": position.failed,
-                "last_error": position.last_error,
-                "paused": status.reaction.paused,
-            }
-        )
-    return statuses
-
-
-def _reaction_samples(statuses: list[dict[str, Any]]) -> list[Sample]:
-    gauges = (
-        ("lag", "Events not yet settled."),
-        ("parked", "Events that wait for their next try."),
-        ("dead", "Events given up and kept."),
-        ("oldest_age_ms", "Age of the oldest event not yet settled."),
-    )
-    totals = (("delivered", "Events delivered."), ("failed", "Failed tries."))
-    samples = []
-    for row in statuses:
-        labels = (("reaction", str(row["id"])), ("log", str(row["log"])), ("target", str(row["target"])))
-        samples += [Sample(f"sluiceway_reaction_{name}", text, row[name], labels) for name, text in gauges]
-        samples += [Sample(f"sluiceway_reaction_{name}", text, row[name], labels, total=True) for name, text in totals]
-    return samples
 
 
 def _status_of(error: DomainError) -> int:

@@ -29,11 +29,14 @@ from sluiceway.edges.s3.versions import marker_headers
 from sluiceway.edges.sigv4 import SignatureVerifier
 from sluiceway.errors import AccessDenied, DomainError, NotFound
 from sluiceway.services.objects import Objects
+from sluiceway.services.pressure import Pressure
 
 log = logging.getLogger(__name__)
 
 _OWNERS: Final = frozenset({"x-amz-expected-bucket-owner", "x-amz-source-expected-bucket-owner"})
 _INTERNAL = "We encountered an internal error. Please try again."
+#: Operations that take data in. (A form is a PutObject, too.)
+_GROWING: Final = frozenset({"PutObject", "CopyObject", "UploadPart", "UploadPartCopy", "CreateMultipartUpload"})
 #: Errors after which the rest of a body would still come: the connection is of no more use.
 _CLOSING: Final = frozenset({"RequestTimeout", "EntityTooLarge"})
 
@@ -51,8 +54,10 @@ class S3Edge:
         authorize: Authorize,
         limits: ObjectSettings,
         clock: Clock,
+        pressure: Pressure,
     ) -> None:
         self._verifier = verifier
+        self._pressure = pressure
         self._host_id = new_token(24)
         codec = codecs.codec_for("s3")
         self._tools = Tools(store, blobs, objects, codec, authorize, limits, clock, Counter(), verifier, self._host_id)
@@ -76,6 +81,8 @@ class S3Edge:
             operation = found.name
             call = Call(request, found.name, address, query, verified, self._tools)
             await self._admit(call, found)
+            if found.name in _GROWING:
+                self._pressure.check_disk()
             response = await found.handler(call)
         except ClientGone:
             raise

@@ -37,6 +37,8 @@ class Destinations(Protocol):
 class InvokeTarget(OutwardTarget):
     """The address is the function's name; an event is {"request_id", "payload"}."""
 
+    eager = True  # the pool bounds its workers
+
     def __init__(self, invoker: Invoker, store: Store, destinations: Destinations, scope: Scope) -> None:
         self._invoker = invoker
         self._store = store

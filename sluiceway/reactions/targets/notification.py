@@ -32,4 +32,5 @@ class NotificationTarget(BaseTarget):
         return Letter(
             self.content(entry.value, reaction.target.options),
             {name: {"DataType": "String", "StringValue": text or "unknown"} for name, text in attributes.items()},
+            entry.value.get("group") or "",
         )

@@ -1,0 +1,1 @@
+"""Publishers, subscribers of every kind and the checks of ``test_delivery``."""

@@ -1,0 +1,305 @@
+"""What one target must not do to another, and what an operator may do to a reaction."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from collections.abc import AsyncIterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+from helpers.reactions import START_MS, STEADY, Bench, Counting, Sink, open_bench, until
+
+from sluiceway.config import ReactionSettings
+from sluiceway.core.reaction import Reaction, RetryPolicy, Target
+from sluiceway.core.store import Entry, Tx
+from sluiceway.errors import Invalid, NotFound, Throttled
+from sluiceway.reactions.allowance import Allowances
+from sluiceway.reactions.target import Attempt, DeliveryFailed, OutwardTarget
+from sluiceway.services.pressure import Pressure
+
+OTHERS = 100
+EVENTS = 40
+
+
+@pytest.fixture
+async def bench(tmp_path: Path) -> AsyncIterator[Bench]:
+    async with open_bench(tmp_path) as made:
+        yield made
+
+
+class Stopwatch(OutwardTarget):
+    """Notes how long after its writing each event arrives."""
+
+    def __init__(self) -> None:
+        self.seconds: list[float] = []
+
+    async def deliver(self, reaction: Reaction, entries: Sequence[Entry], attempt: Attempt) -> None:
+        self.seconds += [time.monotonic() - entry.value for entry in entries]
+
+
+async def test_a_target_that_hangs_for_its_whole_timeout_delays_none_of_a_hundred_others(bench: Bench) -> None:
+    """p99 of the others is under 100 ms on a machine of its own (measured: 20 ms); here it shares one with other tests."""
+    hanging = 0
+
+    async def hang(*_: Any) -> None:
+        nonlocal hanging
+        hanging += 1
+        await asyncio.sleep(1.0)
+        raise DeliveryFailed("did not answer within 1 second")
+
+    watch = bench.targets["watch"] = Stopwatch()
+    bench.targets["hangs"] = Sink(hang)
+    await bench.start()
+    await bench.react("hangs", "hangs", concurrency=50, retry=STEADY)
+    for number in range(OTHERS):
+        await bench.react(f"other{number}", "watch")
+    for _ in range(EVENTS):
+        await bench.emit(time.monotonic())
+        await asyncio.sleep(0.04)
+    await until(lambda: len(watch.seconds) == OTHERS * EVENTS, 20.0)
+    watch.seconds.sort()
+    p99 = watch.seconds[int(len(watch.seconds) * 0.99)]
+    print(f"\np50 {watch.seconds[len(watch.seconds) // 2] * 1000:.1f} ms, p99 {p99 * 1000:.1f} ms")
+    assert hanging and p99 < 0.5
+    assert (await bench.status("hangs")).lag > 0
+
+
+async def test_a_dead_target_is_asked_with_one_event_at_a_time_until_it_is_back(bench: Bench) -> None:
+    dead, now, most = True, 0, 0
+
+    async def behave(*_: Any) -> None:
+        nonlocal now, most
+        now, most = now + 1, max(most, now + 1)
+        await asyncio.sleep(0.002)
+        now -= 1
+        if dead:
+            raise DeliveryFailed("refused", retry_after_ms=0)
+
+    sink = bench.targets["sink"] = Sink(behave)
+    await bench.start()
+    await bench.react("r", concurrency=20, retry=RetryPolicy(tries_max=10_000))
+    await bench.emit(*range(100))
+    await until(lambda: len(sink.tries) > 20)
+    assert most <= 2
+    dead = False
+    await until(lambda: len(set(sink.got)) == 100)
+    assert most > 2  # it has proved itself, and gets its whole concurrency again
+
+
+def test_an_allowance_never_passes_the_concurrency_nor_falls_to_nothing() -> None:
+    allowances, dice = Allowances(), random.Random(1)
+    for _ in range(1000):
+        if dice.random() < 0.7:
+            allowances.succeeded("r", 5)
+        else:
+            allowances.failed("r")
+        assert 1 <= allowances.of("r", 5) <= 5
+    allowances.forget("r")
+    assert allowances.of("r", 5) == 2 and allowances.of("r", 1) == 1
+
+
+@pytest.mark.parametrize("kind", ["sink", "store"])
+async def test_past_so_many_parked_events_the_cursor_waits_and_nothing_is_lost(bench: Bench, kind: str) -> None:
+    broken = True
+
+    def refuse(*_: Any) -> None:
+        if broken:
+            raise DeliveryFailed("down") if kind == "sink" else Throttled("queue", "down")
+
+    limits = bench.limits
+    limits.parked_max, limits.in_store_batch = 10, 20
+    sink = bench.targets["sink"] = Sink(refuse)
+    bench.targets["store"] = Counting(refuse)
+    await bench.start()
+    await bench.react("r", kind, retry=RetryPolicy(tries_max=50, delays_ms=(1000,), jitter=0.0), concurrency=2)
+    await bench.emit(*range(500))
+
+    async def parked() -> int:
+        return int((await bench.status("r")).parked)
+
+    # What was read ahead, is being recorded, and waits to be recorded still fails.
+    most = limits.parked_max + (3 * limits.read_max if kind == "sink" else limits.in_store_batch)
+    await until(lambda: parked())
+    await asyncio.sleep(0.1)
+    assert 0 < await parked() <= most
+    broken = False
+
+    async def done() -> bool:
+        await bench.move(1000)
+        status = await bench.status("r")
+        return status.lag == 0 and status.parked == 0
+
+    await until(done, 20)
+    got = sink.got if kind == "sink" else await bench.out("r")
+    assert sorted(got) == list(range(500))
+
+
+async def test_a_replay_from_what_is_no_longer_kept_says_so(bench: Bench) -> None:
+    sink = bench.targets["sink"] = Sink()
+    await bench.start()
+    await bench.react("r", log="topic/t")
+    await bench.react("other", log="topic/t")
+    for number in range(6):
+        bench.clock.ms += 1000
+        await bench.emit(number, log="topic/t")
+    await until(lambda: len(sink.got) == 12)
+    await until(lambda: not bench.dispatcher.active())
+    assert await bench.store.commit(bench.reactions.trim, "topic/t", START_MS + 4000) == 3
+    for place in ({"offset": 2}, {"offset": 7}, {"time_ms": START_MS + 3000}):
+        with pytest.raises(Invalid, match=r"no event|no longer kept"):
+            await bench.store.commit(bench.reactions.replay, "r", **place)
+    assert (await bench.status("r")).position.next == 6  # a refused replay moves nothing
+    sink.got.clear()
+    assert await bench.store.commit(bench.reactions.replay, "r", time_ms=START_MS + 4500) == 4
+    await until(lambda: sorted(sink.got) == [4, 5])
+    assert await bench.store.commit(bench.reactions.replay, "r", offset=3) == 3
+    await until(lambda: sorted(sink.got) == [3, 4, 4, 5, 5])
+    await until(lambda: not bench.dispatcher.active())
+    assert (await bench.status("other")).position.delivered == 6  # nobody else heard of it
+
+
+async def test_counts_of_dead_letters_agree_with_the_rows_whatever_is_done_to_them(bench: Bench) -> None:
+    def behave(*_: Any) -> None:
+        raise DeliveryFailed("no", permanent=True)
+
+    bench.targets["sink"] = Sink(behave)
+    await bench.start()
+    await bench.react("r")
+    await bench.emit(*range(10))
+    dice = random.Random(3)
+
+    async def agrees() -> bool:
+        status = await bench.status("r")
+        rows = await bench.store.view(bench.reactions.dead_letters, "r", 1000)
+        return status.lag == 0 and status.parked == 0 and status.dead_kept == len(rows)
+
+    await until(agrees)
+    for _ in range(30):
+        action = dice.choice(["redrive", "discard", "replay"])
+        offset = dice.choice([None, dice.randrange(10)])
+        try:
+            if action == "replay":
+                await bench.store.commit(bench.reactions.replay, "r", offset=offset or 0)
+            else:
+                await bench.store.commit(getattr(bench.reactions, action), "r", offset)
+        except NotFound:
+            continue
+        await until(agrees)
+
+
+async def test_a_deleted_reaction_with_very_many_rows_is_removed_in_pieces(bench: Bench) -> None:
+    bench.limits.redrive_max, bench.limits.sweep_s = 10, 0.05
+    bench.targets["sink"] = Sink(lambda *_: (_ for _ in ()).throw(DeliveryFailed("no", permanent=True)))
+    await bench.start()
+    await bench.react("r")
+    await bench.emit(*range(45))
+
+    async def dead() -> bool:
+        return bool((await bench.status("r")).dead_kept == 45)
+
+    await until(dead)
+    await bench.store.commit(bench.reactions.delete, "r")
+
+    def rows(view: Any) -> int:
+        return sum(1 for table in ("dead_letters", "reaction_remains") for _ in view.scan(table))
+
+    async def gone() -> bool:
+        return await bench.store.view(rows) == 0
+
+    assert await bench.store.view(rows) == 36
+    await until(gone)
+
+
+async def test_a_reaction_that_comes_back_under_its_name_has_nothing_of_the_old_one(bench: Bench) -> None:
+    bench.limits.redrive_max = 10
+    await bench.react("r")
+
+    def bury(tx: Tx) -> None:
+        for offset in range(30):
+            tx.put("dead_letters", ("r", offset), {"value": offset})
+
+    await bench.store.commit(bury)
+    await bench.store.commit(bench.reactions.delete, "r")
+    await bench.react("r")
+    assert await bench.store.view(lambda view: list(view.scan("dead_letters"))) == []
+    assert await bench.store.commit(bench.reactions.sweep) is False
+
+
+def test_jitter_takes_away_all_but_the_policys_minimum() -> None:
+    policy = RetryPolicy(tries_max=20, delay_min_ms=1000, delay_max_ms=60_000)
+    spread = [policy.delay_ms(7, share / 100) for share in range(100)]
+    assert max(spread) == 60_000 and 1000 <= min(spread) < 2000
+    assert [policy.delay_ms(1, share) for share in (0.0, 0.5, 0.99)] == [1000] * 3
+    told = RetryPolicy(tries_max=9, delays_ms=(5000,))
+    assert told.delay_ms(1, 0.999) < 100  # full jitter: nothing says that the first must wait
+
+
+def test_pressure_is_asked_rarely_and_eases_below_its_limit() -> None:
+    asked = 0
+
+    def free() -> int:
+        nonlocal asked
+        asked += 1
+        return 99
+
+    pressure = Pressure(free, 100, 1000)
+    for _ in range(50):
+        with pytest.raises(Throttled):
+            pressure.check_disk()
+    assert asked == 1
+    pressure.note([("topic/a", 1000), ("topic/b", 999)], whole=True)
+    assert pressure.full_logs == {"topic/a"}
+    pressure.check_log("topic/b")
+    pressure.note([("topic/a", 950)], whole=False)
+    with pytest.raises(Throttled):
+        pressure.check_log("topic/a")
+    pressure.note([("topic/a", 899)], whole=False)
+    pressure.check_log("topic/a")
+
+
+async def test_copies_wait_while_the_disk_is_low_and_follow_when_it_is_not(bench: Bench) -> None:
+    from sluiceway.reactions.dispatcher import Dispatcher
+
+    free = 0
+    pressure = Pressure(lambda: free, 1, 1000)
+    bench.targets["store"] = Counting()
+    limits = ReactionSettings(recover_s=0.05)
+    bench.dispatcher = Dispatcher(
+        bench.store, bench.wakeups, bench.reactions, bench.targets, limits, bench.clock, None, pressure
+    )
+    await bench.dispatcher.start()
+    await bench.react("r", "store")
+    await bench.emit(1, 2, 3)
+    await asyncio.sleep(0.2)
+    assert await bench.out("r") == [] and (await bench.status("r")).lag == 3
+    free = 1
+
+    async def there() -> bool:
+        return await bench.out("r") == [1, 2, 3]
+
+    await until(there)
+
+
+async def test_one_event_for_a_thousand_subscriptions_is_one_commit(bench: Bench, tmp_path: Path) -> None:
+    bench.targets["store"] = Counting()
+    await bench.start()
+
+    def create(tx: Tx) -> None:
+        for number in range(1000):
+            bench.reactions.create(tx, Reaction(f"r{number:04}", "events", Target("store", "x")))
+
+    await bench.store.commit(create)
+
+    async def armed() -> bool:
+        return len(bench.dispatcher._armed) == 1000
+
+    await until(armed)
+    before = bench.store.stats.commits
+    began = time.monotonic()
+    await bench.emit("news")
+    await until(lambda: bench.dispatcher.stats.delivered == 1000)
+    assert bench.store.stats.commits - before <= 4  # the event's own, and about one for all copies
+    assert time.monotonic() - began < 2.0  # about 0.1 s on an idle machine
