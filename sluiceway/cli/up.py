@@ -31,6 +31,9 @@ Say = Callable[[str], None]
 
 log = logging.getLogger(__name__)
 
+#: Objects made between looks for cycles; Python's 700 are a few requests' worth, and requests leave hardly any.
+_YOUNG = 10_000
+
 
 def up(
     template: Annotated[Path | None, typer.Argument(help="A template to deploy once the server runs.")] = None,
@@ -128,6 +131,7 @@ async def _started(settings: Settings, ephemeral: bool) -> Server:
             f"There is no port {settings.http.port}: choose a --port of 1 to 65535, or 0 for a free one."
         ) from None
     gc.freeze()  # what is there now stays: looking through it over and over would hold up requests
+    gc.set_threshold(_YOUNG, 20, 20)
     gc.enable()
     return server
 

@@ -234,6 +234,7 @@ class SqliteTx(SqliteView):
     def __init__(self, connection: apsw.Connection, now_ms: int, watched: frozenset[str] = frozenset()) -> None:
         super().__init__(connection, now_ms)
         self._watched = watched  # tables of ``Known``
+        self._kept: dict[tuple[str, Key], list[Any]] = {}  # rows of them, which the functions of a group share
         self.outdates = False  # whether one of them was written to
         self._settled: dict[str, Head] = {}
         self._heads: dict[str, Head] = {}
@@ -265,14 +266,27 @@ class SqliteTx(SqliteView):
         statements = table_sql(table)
         self._execute(statements.create, statements.put, (pack(key), encode(value)))
         if table in self._watched:
-            self.outdates = True
+            self._outdate(table, key)
+
+    def _outdate(self, table: str, key: Key) -> None:
+        self.outdates = True
+        self._kept.pop((table, key), None)
+
+    def get(self, table: str, key: Key) -> Value | None:
+        """See ``core.store.View``."""
+        if table not in self._watched:
+            return super().get(table, key)
+        found = self._kept.get((table, key))
+        if found is None:
+            found = self._kept[table, key] = self._rows(table_sql(table).get, (pack(key),))
+        return decode(found[0][0]) if found else None
 
     def delete(self, table: str, key: Key) -> None:
         """See ``core.store.Tx``."""
         self._wrote = True
         self._rows(table_sql(table).delete, (pack(key),))
         if table in self._watched:
-            self.outdates = True
+            self._outdate(table, key)
 
     def append(self, log: str, value: Value) -> int:
         """See ``core.store.Tx``."""
@@ -325,5 +339,7 @@ class SqliteTx(SqliteView):
     def forget(self) -> bool:
         """The function failed: what it did to heads and names never happened. Whether it wrote anything."""
         wrote = self._wrote
+        if wrote:
+            self._kept.clear()
         self._heads, self._names, self._wrote = {}, set(), False
         return wrote

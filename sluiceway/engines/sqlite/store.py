@@ -73,7 +73,8 @@ class SqliteStore:
 
     async def close(self) -> None:
         """See ``core.store.Store``."""
-        await asyncio.to_thread(self._writer.close)
+        self._writer.end()
+        await asyncio.to_thread(self._writer.join)
         self._ending.set()
         await asyncio.to_thread(self._keeper.join)
         self._reader.close()

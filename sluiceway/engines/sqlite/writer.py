@@ -14,10 +14,10 @@ import asyncio
 import logging
 import threading
 import time
-from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
+from queue import Empty, SimpleQueue
 from typing import Any
 
 import apsw
@@ -84,35 +84,35 @@ class Writer:
         self._clock = clock
         self._notify = notify
         self._loop = asyncio.get_running_loop()
-        self._jobs: deque[Job] = deque()
-        self._ready = threading.Condition()
+        self._inbox: SimpleQueue[Job | None] = SimpleQueue()  # None: look around
+        self._state = threading.Lock()  # of ``trouble`` and ``_damaged`` together
         self._closing = False
         self._current: tuple[SqliteTx, float, Job] | None = None
         self.log_pages = 0  # in the write-ahead log, since it last began anew
         self._connection = self._connect()
-        self.stats = StoreStats(waiting=lambda: len(self._jobs))
+        self.stats = StoreStats(waiting=self._inbox.qsize)
         self.trouble: str | None = None
         self._damaged = False
         self._thread = threading.Thread(target=self._work, name="store-writer", daemon=True)
         self._thread.start()
 
     def submit(self, job: Job) -> None:
-        """Queue a function. Raises ``Throttled("store")``, ``Unavailable("store")``."""
-        with self._ready:
-            if self._closing:
-                raise Unavailable("store", "The server is stopping.")
-            if self.trouble is not None:
-                raise Unavailable("store", self.trouble)
-            if len(self._jobs) >= self._limits.queue_max:
-                raise Throttled("store", "Too many changes are waiting to be written; try again later.")
-            self._jobs.append(job)
-            self._ready.notify()
+        """Queue a function, on the event loop's thread. Raises ``Throttled("store")``, ``Unavailable("store")``."""
+        if self._closing:
+            raise Unavailable("store", "The server is stopping.")
+        if self.trouble is not None:
+            raise Unavailable("store", self.trouble)
+        if self._inbox.qsize() >= self._limits.queue_max:
+            raise Throttled("store", "Too many changes are waiting to be written; try again later.")
+        self._inbox.put(job)
 
-    def close(self) -> None:
-        """Run what was accepted, then end the thread. Blocks."""
-        with self._ready:
-            self._closing = True
-            self._ready.notify()
+    def end(self) -> None:
+        """Accept no more, on the event loop's thread. What was accepted is run, and then the thread ends."""
+        self._closing = True
+        self._inbox.put(None)
+
+    def join(self) -> None:
+        """Wait for the thread's end. Blocks."""
         self._thread.join()
 
     def interrupt_late(self) -> None:
@@ -125,22 +125,26 @@ class Writer:
 
     def _work(self) -> None:
         while True:
-            with self._ready:
-                while not self._jobs and not self._closing and self.trouble is None:
-                    self._ready.wait()
-                if self.trouble is not None and not self._closing:
-                    self._ready.wait(_RECOVERY_S)
-                most = self._limits.group_max if self.trouble is None else self._limits.queue_max
-                group = [self._jobs.popleft() for _ in range(min(len(self._jobs), most))]
+            group = self._gather()
             if self.trouble is not None:
                 self._refuse(group)
                 if not self._closing:
                     self._recover()
             elif group:
                 self._run(group)
-            if self._closing and not self._jobs:
+            if self._closing and self._inbox.empty():
                 self._connection.close()
                 return
+
+    def _gather(self) -> list[Job]:
+        """Wait for functions, in trouble not for long; all that have come, up to a group."""
+        try:
+            first = self._inbox.get(timeout=_RECOVERY_S if self.trouble is not None else None)
+        except Empty:
+            return []
+        count = min(self._inbox.qsize(), self._limits.group_max - 1)  # this thread is the only one that takes any
+        taken = [first, *(self._inbox.get_nowait() for _ in range(count))]
+        return [job for job in taken if job is not None]
 
     def _run(self, group: list[Job]) -> None:
         try:
@@ -267,10 +271,10 @@ class Writer:
 
     def found_damage(self, error: apsw.Error) -> None:
         """Called by another thread whose reading met a damaged page: nothing more is written."""
-        with self._ready:
+        with self._state:
             self._damaged = True
             self.trouble = in_words(error)
-            self._ready.notify()
+        self._inbox.put(None)
 
     def _in_trouble(self, error: apsw.Error) -> None:
         self._roll_back()
@@ -298,7 +302,7 @@ class Writer:
             self._damaged = self._damaged or isinstance(error, CORRUPTION)
             self.trouble = in_words(error)
             return
-        with self._ready:
+        with self._state:
             if self._damaged:  # found by a reader meanwhile
                 return
             self.trouble = None
