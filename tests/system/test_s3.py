@@ -563,6 +563,8 @@ def test_the_steps_of_a_multipart_upload(server: ServerProcess, s3: Any, bucket:
     ]  # fmt: skip
     page = s3.list_parts(**where, MaxParts=1, PartNumberMarker=1)
     assert page["IsTruncated"] and page["NextPartNumberMarker"] == 2
+    page = s3.list_parts(**where, MaxParts=0)
+    assert not page["IsTruncated"] and "Parts" not in page
     refused("404", s3.head_object, Bucket=bucket, Key="m/ü")
 
     def complete(*parts: tuple[int, str]) -> dict[str, Any]:

@@ -806,3 +806,42 @@ def test_stacks_set_ownership_lists_and_the_block(world: World) -> None:
     assert world.stranger("GET", "/stacked-open")[0] == 200
     rules = world.root.get_bucket_ownership_controls(Bucket="stacked-open")["OwnershipControls"]["Rules"]
     assert rules == [{"ObjectOwnership": "BucketOwnerPreferred"}]
+
+
+def test_who_may_not_read_can_not_ask_for_etags(world: World) -> None:
+    """A condition on an ETag tells what the object is: it needs the right to read it. "*" only asks whether it is."""
+    bucket, ada = world.bucket(), world.users["ada"]
+    where = {"Bucket": bucket, "Key": "k"}
+    etag = world.root.put_object(**where, Body=b"secret")["ETag"]
+    write = {"Effect": "Allow", "Action": ["s3:PutObject", "s3:DeleteObject"], "Resource": f"arn:aws:s3:::{bucket}/*"}
+    world.allow("ada", write)
+    eventually(lambda: _may(ada.put_object, Bucket=bucket, Key="own"))
+    upload = ada.create_multipart_upload(**where)["UploadId"]
+    part = ada.upload_part(**where, UploadId=upload, PartNumber=1, Body=b"x")["ETag"]
+    parts = {"UploadId": upload, "MultipartUpload": {"Parts": [{"PartNumber": 1, "ETag": part}]}}
+    for guess in (etag, '"0"'):
+        refused("AccessDenied", ada.put_object, **where, Body=b"x", IfMatch=guess)
+        refused("AccessDenied", ada.complete_multipart_upload, **where, **parts, IfMatch=guess)
+        refused("AccessDenied", ada.delete_object, **where, IfMatch=guess)
+        answer = ada.delete_objects(Bucket=bucket, Delete={"Objects": [{"Key": "k", "ETag": guess}]})
+        assert [error["Code"] for error in answer["Errors"]] == ["AccessDenied"] and "Deleted" not in answer
+    assert world.root.get_object(**where)["Body"].read() == b"secret"
+    refused("PreconditionFailed", ada.put_object, **where, Body=b"x", IfNoneMatch="*")
+    ada.put_object(**where, Body=b"x", IfMatch="*")
+    world.allow("ada", write, {"Effect": "Allow", "Action": "s3:GetObject", "Resource": f"arn:aws:s3:::{bucket}/*"})
+    eventually(lambda: _may(ada.get_object, **where))
+    refused("PreconditionFailed", ada.put_object, **where, Body=b"x", IfMatch=etag)
+    ada.delete_object(**where, IfMatch=ada.get_object(**where)["ETag"])
+
+
+def test_batches_may_be_bound_to_etags(world: World) -> None:
+    """S3 User Guide, "Enforce conditional deletes": the condition key is there for the entries of a batch, too."""
+    bucket, ada = world.bucket(), world.users["ada"]
+    etag = world.root.put_object(Bucket=bucket, Key="k", Body=b"1")["ETag"]
+    about = {"Effect": "Allow", "Resource": f"arn:aws:s3:::{bucket}/*"}
+    bound = {**about, "Action": "s3:DeleteObject", "Condition": {"Null": {"s3:if-match": "false"}}}
+    world.allow("ada", bound, {**about, "Action": "s3:GetObject"})
+    eventually(lambda: _may(ada.get_object, Bucket=bucket, Key="k"))
+    answer = ada.delete_objects(Bucket=bucket, Delete={"Objects": [{"Key": "k"}, {"Key": "k", "ETag": etag}]})
+    assert [error["Code"] for error in answer["Errors"]] == ["AccessDenied"]
+    assert [gone["Key"] for gone in answer["Deleted"]] == ["k"]

@@ -26,6 +26,7 @@ GRANT_HEADERS: Final = {
     "x-amz-grant-write-acp": "WRITE_ACP",
 }
 _TAGGING: Final = frozenset({"s3:PutObjectTagging", "s3:PutObjectVersionTagging"})
+_CONDITIONAL: Final = frozenset({"PutObject", "CopyObject", "CompleteMultipartUpload", "DeleteObject"})
 _WRITES: Final = frozenset({"PutObject", "CopyObject", "CreateMultipartUpload"})
 
 
@@ -38,6 +39,10 @@ async def admit(call: Call, action: str, resource: str) -> None:
     more = await _of_body(call, action, documents_of(call, access))
     for each in (action, *further_actions(call.operation, call.request.headers)):
         decide(call, each, resource, access, more, stored)
+    if call.operation in _CONDITIONAL and call.request.headers.get("if-match") not in ("", "*"):
+        # Else whoever may write could ask for one ETag after the other (S3 User Guide, "Conditional requests").
+        current = await look_ahead(call, access, "s3:GetObject", call.bucket, call.key, None)
+        decide(call, "s3:GetObject", resource, access, {}, current)
 
 
 def has_list(headers: Headers) -> bool:

@@ -82,13 +82,17 @@ def _refusal(call: Call, item: dict[str, Any], rows: Mapping[str, StoredObject])
     if len(item["Key"].encode()) > call.tools.limits.key_bytes_max:
         return {"Code": "KeyTooLongError", "Message": "Your key is too long"}
     version, resource = item.get("VersionId"), f"arn:aws:s3:::{call.bucket}/{item['Key']}"
+    etag = item.get("ETag")
     if version and not is_version(version):
         return {"Code": "NoSuchVersion", "Message": "The specified version does not exist."}
     try:
         if version:
             call.allow("s3:DeleteObjectVersion", resource, call.access, {"s3:VersionId": [version]})
         else:
-            call.allow("s3:DeleteObject", resource, call.access, stored=rows.get(item["Key"]))
+            asked = {"s3:if-match": [etag]} if etag else {}
+            call.allow("s3:DeleteObject", resource, call.access, asked, rows.get(item["Key"]))
+        if etag not in (None, "*"):  # as for a single deletion
+            call.allow("s3:GetObject", resource, call.access, stored=rows.get(item["Key"], "unknown"))
     except AccessDenied as denied:
         return {"Code": "AccessDenied", "Message": denied.message}
     return None

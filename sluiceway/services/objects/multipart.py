@@ -254,7 +254,7 @@ class Multipart:
         upload = self.get(view, bucket, key, upload_id)
         rows = view.scan(PARTS, prefix=(upload_id,), start=(upload_id, after + 1), limit=limit + 1)
         found = [_part(int(part_key[1]), row) for part_key, row in rows]
-        return upload, found[:limit], len(found) > limit
+        return upload, found[:limit], 0 < limit < len(found)  # a page of none is the last, else it came for ever
 
     def uploads(
         self, view: View, bucket: str, prefix: str, delimiter: str, after: tuple[str, str], limit: int
