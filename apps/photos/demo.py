@@ -368,7 +368,8 @@ class Story:
 
     @staticmethod
     def _print(text: str) -> None:
-        print(text, flush=True)
+        sys.stdout.write(f"{text}\n")  # in one piece, as several threads tell of what they see
+        sys.stdout.flush()
 
     def close(self) -> None:
         """Stop everything."""
