@@ -101,6 +101,10 @@ class Reactions:
         tx.put("reactions", (reaction.id,), reaction.to_json())
         _changed(tx, reaction.id)
 
+    def change(self, tx: Tx, reaction: Reaction) -> None:
+        """``update``, but who paused it must also resume it: a change of a subscription's settings doesn't."""
+        self.update(tx, replace(reaction, paused=self.get(tx, reaction.id).paused))
+
     def delete(self, tx: Tx, reaction_id: str) -> None:
         """Remove the reaction with everything that waits for it; nothing happens if it is gone.
 
