@@ -722,7 +722,9 @@ def test_users_need_leave_for_each_operation(server: ServerProcess, sqs: Any) ->
     start["Action"] = ["sqs:StartMessageMoveTask", "sqs:ReceiveMessage", "sqs:DeleteMessage"]
     iam.put_user_policy(UserName="clerk", PolicyName="p",
                         PolicyDocument=json.dumps({"Version": "2012-10-17", "Statement": [start]}))  # fmt: skip
-    assert refused(clerk.start_message_move_task, SourceArn=arn(sqs, letters)) == "AccessDenied"  # where they go back to
+    assert (
+        refused(clerk.start_message_move_task, SourceArn=arn(sqs, letters)) == "AccessDenied"
+    )  # where they go back to
     start["Action"].append("sqs:SendMessage")
     iam.put_user_policy(UserName="clerk", PolicyName="p",
                         PolicyDocument=json.dumps({"Version": "2012-10-17", "Statement": [start]}))  # fmt: skip

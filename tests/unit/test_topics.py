@@ -558,7 +558,9 @@ async def test_a_binary_attribute_counts_as_its_bytes(world: World) -> None:
         await world.store.commit(world.topics.publish, "news", of(limit + 1))
 
 
-@pytest.mark.parametrize("address", ["a\x01b@example.com", "a\x00@example.com", "\x7f@example.com", "a\x9b@example.com"])
+@pytest.mark.parametrize(
+    "address", ["a\x01b@example.com", "a\x00@example.com", "\x7f@example.com", "a\x9b@example.com"]
+)
 async def test_a_mail_address_has_no_control_characters(world: World, address: str) -> None:
     with pytest.raises(Invalid, match="Email address"):
         await world.store.commit(world.topics.subscribe, "news", "email", address)

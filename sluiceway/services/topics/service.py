@@ -109,7 +109,7 @@ class Topics:
             self._drop(tx, subscription)
         for key, _ in list(tx.scan(DEDUPLICATION, prefix=(name,))):
             tx.delete(DEDUPLICATION, key)
-        tx.trim(log_of(name), tx.bounds(log_of(name)).next)
+        self._reactions.clear(tx, log_of(name))
         tx.delete(TOPICS, (name,))
 
     def listed(self, view: View, after: str = "", limit: int | None = None) -> list[Topic]:
