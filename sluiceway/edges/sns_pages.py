@@ -66,12 +66,14 @@ class SnsPages:
             return self._ask(name, dict(request.query()))
         if request.method != "POST":
             return _page(405, "This page knows GET and POST only", "")
-        form = dict(parse_query(await request.body.read(_FORM_BYTES_MAX)))
+        body = await request.body.read(_FORM_BYTES_MAX)
+        if name == "unsubscribe" and request.query() and _is_one_click(body):
+            form = dict(request.query())
+        else:
+            form = dict(parse_query(body))
         try:
             if name == "confirm":
                 return await self._confirm(form)
-            if form.get("List-Unsubscribe") == "One-Click":  # a mail program's button (RFC 8058)
-                form = dict(request.query())
             return await self._unsubscribe(form)
         except DomainError as error:
             return _page(400, "This did not work", f"<p>{html.escape(error.message)}</p>")
@@ -99,6 +101,11 @@ class SnsPages:
         topic, subscription_id = subscription_key(form.get("subscription", ""))
         await self._store.commit(self._topics.unsubscribe, topic, subscription_id, False)
         return _page(200, "The subscription has ended", "<p>No more messages will be sent.</p>")
+
+
+def _is_one_click(body: bytes) -> bool:
+    """A mail program's button: a form in either encoding (RFC 8058, section 3.2)."""
+    return b"List-Unsubscribe=One-Click" in body or (b'"List-Unsubscribe"' in body and b"One-Click" in body)
 
 
 def _page(status: int, title: str, body: str) -> Response:

@@ -1,7 +1,7 @@
 """Reactions and their durable state: cursors, parked events, dead letters.
 
 Tables: ``reactions`` (id) and ``reactions_by_log`` (log, id); ``cursors`` (id); ``parked`` (id, next try,
-offset); ``dead_letters`` (id, offset); ``reaction_remains`` (id) of deleted ones whose rows are still being removed.
+offset); ``dead_letters`` (id, offset); ``reaction_remains`` (id, or "log NAME") of what is deleted and still being removed.
 A change of a reaction wakes "reactions" and "reaction/ID". How many rows a reaction has in ``parked`` and
 ``dead_letters`` stands in its cursor's row, so that nobody counts them.
 """
@@ -101,6 +101,10 @@ class Reactions:
         tx.put("reactions", (reaction.id,), reaction.to_json())
         _changed(tx, reaction.id)
 
+    def change(self, tx: Tx, reaction: Reaction) -> None:
+        """``update``, but who paused it must also resume it: a change of a subscription's settings doesn't."""
+        self.update(tx, replace(reaction, paused=self.get(tx, reaction.id).paused))
+
     def delete(self, tx: Tx, reaction_id: str) -> None:
         """Remove the reaction with everything that waits for it; nothing happens if it is gone.
 
@@ -118,10 +122,26 @@ class Reactions:
 
     def sweep(self, tx: Tx) -> bool:
         """Remove some rows of deleted reactions. Whether some are left."""
-        for key, _ in list(tx.scan(REMAINS, limit=1)):
-            if self._remove_rows(tx, str(key[0]), self._limits.redrive_max):
+        for key, row in list(tx.scan(REMAINS, limit=1)):
+            if "log" in row:
+                over = self._trim_some(tx, row["log"], row["before"])
+            else:
+                over = self._remove_rows(tx, str(key[0]), self._limits.redrive_max)
+            if over:
                 tx.delete(REMAINS, key)
         return any(True for _ in tx.scan(REMAINS, limit=1))
+
+    def clear(self, tx: Tx, log: str) -> None:
+        """Forget every event of a log that nothing reads any more; of very many the rest goes with ``sweep``."""
+        before = tx.bounds(log).next
+        if not self._trim_some(tx, log, before):
+            tx.put(REMAINS, (_remains_of(log),), {"log": log, "before": before})
+
+    def _trim_some(self, tx: Tx, log: str, before: int) -> bool:
+        """Whether all below ``before`` is gone."""
+        end = min(before, tx.bounds(log).first + self._limits.trim_max)
+        tx.trim(log, end)
+        return end >= before
 
     def _remove_rows(self, tx: Tx, reaction_id: str, limit: int | None) -> bool:
         """Whether that was all."""
@@ -398,15 +418,21 @@ class Reactions:
         return max(0, floor - bounds.first)
 
 
+def _remains_of(log: str) -> str:
+    return f"log {log}"
+
+
 def _start(view: View, log: str, offset: int | None, time_ms: int) -> int:
     """Where a replay begins; see ``Reactions.replay``."""
-    bounds = view.bounds(log)
+    bounds, cleared = view.bounds(log), view.get(REMAINS, (_remains_of(log),))
+    if cleared is not None:  # what is below was another's
+        bounds = replace(bounds, first=max(bounds.first, cleared["before"]))
     if offset is not None:
         if not bounds.first <= offset <= bounds.next:
             kept = f"has the offsets {bounds.first} to {bounds.next - 1}" if bounds.first < bounds.next else "is empty"
             raise Invalid("offset", f"There is no event {offset} to replay from: {log} {kept}.")
         return offset
-    start = offset_at(view, log, time_ms)
+    start = max(bounds.first, offset_at(view, log, time_ms))
     if start == bounds.first > 0:
         first = view.read(log, start, 1)
         if not first or first[0].time_ms > time_ms:

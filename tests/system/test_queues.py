@@ -600,6 +600,35 @@ def test_a_move_task_keeps_to_its_rate_and_can_be_cancelled(sqs: Any) -> None:
     assert refused(sqs.cancel_message_move_task, TaskHandle=handle) == "ResourceNotFoundException"
 
 
+def test_letters_that_somebody_has_looked_at_are_moved_too(sqs: Any) -> None:
+    for suffix, queue in (("", made), (".fifo", fifo)):
+        letters = queue(sqs, f"seen-letters{suffix}")
+        source = arn(sqs, letters)
+        url = queue(sqs, f"seen-source{suffix}", **redrive(source))
+        more = {"MessageGroupId": "g", "MessageDeduplicationId": "d"} if suffix else {}
+        sqs.send_message(QueueUrl=url, MessageBody="x", **more)
+        assert len(take(sqs, url, VisibilityTimeout=0)) == 1 and take(sqs, url) == []
+        assert len(take(sqs, letters, VisibilityTimeout=0)) == 1
+        sqs.start_message_move_task(SourceArn=source)
+        eventually(lambda at=source: newest(sqs, at)["Status"] == "COMPLETED")
+        done = newest(sqs, source)
+        assert (done["ApproximateNumberOfMessagesMoved"], done["ApproximateNumberOfMessagesToMove"]) == (1, 1)
+        assert len(take(sqs, url)) == 1
+
+
+def test_a_task_is_cancelled_by_a_handle_of_its_own_source_only(sqs: Any) -> None:
+    letters = made(sqs, "handle-letters")
+    source = arn(sqs, letters)
+    url = made(sqs, "handle-source", **redrive(source))
+    lay(sqs, url, letters, 10)
+    handle = sqs.start_message_move_task(SourceArn=source, MaxNumberOfMessagesPerSecond=1)["TaskHandle"]
+    task = json.loads(base64.b64decode(handle))
+    for other in (arn(sqs, url), None, 7):
+        forged = base64.b64encode(json.dumps({**task, "sourceArn": other}).encode()).decode()
+        assert refused(sqs.cancel_message_move_task, TaskHandle=forged) == "ResourceNotFoundException"
+    sqs.cancel_message_move_task(TaskHandle=handle)
+
+
 def test_move_tasks_of_the_wrong_form(sqs: Any) -> None:
     plain = arn(sqs, made(sqs, "no-letters"))
     start = sqs.start_message_move_task
@@ -690,3 +719,13 @@ def test_users_need_leave_for_each_operation(server: ServerProcess, sqs: Any) ->
     iam.put_user_policy(UserName="clerk", PolicyName="p",
                         PolicyDocument=json.dumps({"Version": "2012-10-17", "Statement": [start]}))  # fmt: skip
     assert refused(clerk.start_message_move_task, SourceArn=arn(sqs, letters)) == "AccessDenied"
+    start["Action"] = ["sqs:StartMessageMoveTask", "sqs:ReceiveMessage", "sqs:DeleteMessage"]
+    iam.put_user_policy(UserName="clerk", PolicyName="p",
+                        PolicyDocument=json.dumps({"Version": "2012-10-17", "Statement": [start]}))  # fmt: skip
+    assert (
+        refused(clerk.start_message_move_task, SourceArn=arn(sqs, letters)) == "AccessDenied"
+    )  # where they go back to
+    start["Action"].append("sqs:SendMessage")
+    iam.put_user_policy(UserName="clerk", PolicyName="p",
+                        PolicyDocument=json.dumps({"Version": "2012-10-17", "Statement": [start]}))  # fmt: skip
+    clerk.start_message_move_task(SourceArn=arn(sqs, letters))

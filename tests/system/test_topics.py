@@ -605,6 +605,13 @@ def test_mail_is_confirmed_read_and_ended_by_one_press(sns: Any, mailbox: Mailbo
     assert len(sns.list_subscriptions_by_topic(TopicArn=arn)["Subscriptions"]) == 1
     assert fetch(press, {"List-Unsubscribe": "One-Click"})[0] == 200
     assert sns.list_subscriptions_by_topic(TopicArn=arn)["Subscriptions"] == []
+    again = sns.subscribe(TopicArn=arn, Protocol="email", Endpoint="other@example.com", ReturnSubscriptionArn=True)
+    press = f"{press.partition('=')[0]}={urllib.parse.quote(again['SubscriptionArn'])}"
+    body = b'--b\r\nContent-Disposition: form-data; name="List-Unsubscribe"\r\n\r\nOne-Click\r\n--b--\r\n'
+    kind = {"Content-Type": "multipart/form-data; boundary=b"}  # the encoding that RFC 8058 prefers
+    with urllib.request.urlopen(urllib.request.Request(press, body, kind), timeout=10) as answer:
+        assert answer.status == 200
+    assert sns.list_subscriptions_by_topic(TopicArn=arn)["Subscriptions"] == []
 
 
 # -- text messages

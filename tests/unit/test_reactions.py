@@ -13,7 +13,7 @@ from helpers.reactions import START_MS, STEADY, Bench, Counting, Sink, open_benc
 
 from sluiceway.core.reaction import Reaction, RetryPolicy, Target
 from sluiceway.core.store import Entry, Tx
-from sluiceway.errors import Conflict, NotFound
+from sluiceway.errors import Conflict, Invalid, NotFound
 from sluiceway.reactions.target import Attempt, Delivered, DeliveryFailed
 from sluiceway.services.reactions import Reactions
 
@@ -493,3 +493,23 @@ def test_age_ends_the_tries() -> None:
 def test_a_reaction_survives_its_json() -> None:
     reaction = Reaction("r", "log", Target("http", "u", {"a": 1}), {"body": {}}, PHASES, "arn", True, 3, 4, 5)
     assert Reaction.from_json(reaction.to_json()) == reaction
+
+
+async def test_a_log_that_is_cleared_goes_piece_by_piece_and_its_name_can_be_used_again(bench: Bench) -> None:
+    bench.limits.trim_max, bench.limits.sweep_s = 3, 60.0
+    bench.targets["sink"] = sink = Sink()
+    await bench.start()
+    await bench.emit(*range(10))
+    await bench.store.commit(bench.reactions.clear, "events")
+    assert (await bench.store.view(lambda view: view.bounds("events"))).first == 3
+    await bench.react("r")
+    await bench.emit(10)
+    await until(lambda: sink.got == [10])
+    with pytest.raises(Invalid, match="offsets 10 to 10"):
+        await bench.store.commit(bench.reactions.replay, "r", offset=9)
+    assert await bench.store.commit(lambda tx: bench.reactions.replay(tx, "r", offset=10)) == 10
+    await until(lambda: sink.got == [10, 10])
+    while await bench.store.commit(bench.reactions.sweep):
+        pass
+    bounds = await bench.store.view(lambda view: view.bounds("events"))
+    assert (bounds.first, bounds.next) == (10, 11)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import itertools
 import json
 from collections.abc import AsyncIterator
@@ -519,3 +520,47 @@ def test_the_signing_key_is_made_once_and_is_private(tmp_path: Path) -> None:
     assert first.certificate_pem == second.certificate_pem
     assert first.sign("text", "2") == second.sign("text", "2") != first.sign("text", "1")
     assert (tmp_path / "notification-key.pem").stat().st_mode & 0o777 == 0o600
+
+
+async def test_a_paused_subscription_stays_so_whatever_its_owner_sets(world: World) -> None:
+    made = await world.store.commit(world.topics.subscribe, "news", "sqs", QUEUE)
+    await world.store.commit(world.reactions.pause, made.reaction_id)
+    set_one = world.topics.set_subscription_attribute
+    await world.store.commit(set_one, "news", made.id, "RawMessageDelivery", "true")
+    await world.store.commit(world.topics.set_attribute, "news", "DisplayName", "News")
+    reaction = await world.store.view(world.reactions.get, made.reaction_id)
+    assert reaction.paused and reaction.target.options["raw"] and reaction.target.options["display_name"] == "News"
+
+
+async def test_a_token_restores_nothing_of_a_topic_that_was_deleted(world: World) -> None:
+    made = await world.store.commit(world.topics.subscribe, "news", "http", "http://example.com/")
+    await world.store.commit(world.topics.confirm, made.token)
+    await world.store.commit(world.topics.unsubscribe, "news", made.id, False)
+    notices = await world.store.view(lambda view: view.read("topic-notices", 0, 10))
+    token = notices[-1].value["token"]
+    await world.store.commit(world.topics.delete, "news")
+    await asyncio.sleep(0.002)  # a topic's age is in milliseconds
+    await world.store.commit(world.topics.create, "news")
+    with pytest.raises(Invalid, match="Invalid token"):
+        await world.store.commit(world.topics.confirm, token)
+    assert await world.store.view(world.topics.counts, "news") == (0, 0)
+
+
+async def test_a_binary_attribute_counts_as_its_bytes(world: World) -> None:
+    def of(size: int) -> Publication:
+        value = base64.b64encode(b"x" * size).decode()
+        return Publication("m", attributes={"b": {"Type": "Binary", "Value": value}})
+
+    limit = TopicSettings().message_bytes_max - len("m" + "b" + "Binary")
+    for size in (limit, limit - 1, limit - 2):
+        await world.store.commit(world.topics.publish, "news", of(size))
+    with pytest.raises(TooLarge):
+        await world.store.commit(world.topics.publish, "news", of(limit + 1))
+
+
+@pytest.mark.parametrize(
+    "address", ["a\x01b@example.com", "a\x00@example.com", "\x7f@example.com", "a\x9b@example.com"]
+)
+async def test_a_mail_address_has_no_control_characters(world: World, address: str) -> None:
+    with pytest.raises(Invalid, match="Email address"):
+        await world.store.commit(world.topics.subscribe, "news", "email", address)

@@ -432,6 +432,14 @@ async def test_a_queue_without_a_policy_gets_nothing_and_the_dead_letter_queue_s
     assert json.loads(letter["Body"])["Message"] == "hello"
     assert "is not authorized to perform: sqs:SendMessage" in letter["MessageAttributes"]["ErrorMessage"]["StringValue"]
     assert await receive(sqs, url, 0) == []
+    await call(sqs.delete_queue, QueueUrl=dead_url)
+    await call(sns.publish, TopicArn=topic, Message="nowhere to go")
+    for _ in range(200):
+        kept = await server.store.view(server.reactions.dead_letters, reaction_id)
+        if len(kept) == 2:
+            break
+        await asyncio.sleep(0.01)
+    assert "refused it: The specified queue does not exist" in kept[1].reason
 
 
 async def test_order_holds_from_a_fifo_topic_to_a_fifo_queue(server: Server) -> None:

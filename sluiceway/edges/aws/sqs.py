@@ -228,13 +228,21 @@ class _Sqs:
         """StartMessageMoveTask; whoever starts it must have the right to do it one by one, too."""
         params = call.params
         source, destination = params["SourceArn"], params.get("DestinationArn")
+        targets = [destination] if destination else await self._store.view(self._origins, str(source))
         asked = [("sqs:ReceiveMessage", source), ("sqs:DeleteMessage", source)]
-        for action, arn in [*asked, ("sqs:SendMessage", destination)] if destination else asked:
+        for action, arn in [*asked, *(("sqs:SendMessage", target) for target in targets)]:
             policy = await self._store.view(self._queues.policy, str(arn).rpartition(":")[2])
             authorize(call.principal, action, str(arn), call.conditions, policy)
         rate = params.get("MaxNumberOfMessagesPerSecond")
         handle = await self._store.commit(self._moves.start, source, destination, rate)
         return {"TaskHandle": handle}
+
+    def _origins(self, view: View, source: str) -> list[str]:
+        """The queues that messages go back to."""
+        name = source.rpartition(":")[2]
+        if self._queues.find(view, name) is None:
+            return []  # as the service says to a caller who may know
+        return [self._queues.arn(queue.name) for queue in self._queues.sources(view, name)]
 
     async def cancel_move(self, call: Call) -> Output:
         """CancelMessageMoveTask"""

@@ -12,6 +12,12 @@ from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 from typing import Final
 
 _NAT64: Final = ip_network("64:ff9b::/96")
+#: What Python's tables take for global, and what a machine in a cloud reaches its host's own services at.
+_NEAR: Final = (
+    ip_network("192.0.0.0/24"),  # IETF protocol assignments (RFC 6890); Oracle's metadata
+    ip_network("168.63.129.16/32"),  # Azure's
+    ip_network("fec0::/10"),  # IPv6 site-local (RFC 3879)
+)
 
 
 class Refused(OSError):
@@ -29,6 +35,8 @@ def is_public(address: str) -> bool:
             return is_public(str(inner))
         if ip.teredo is not None:
             return False
+    if any(ip in network for network in _NEAR):
+        return False
     return ip.is_global and not ip.is_multicast and not ip.is_reserved
 
 

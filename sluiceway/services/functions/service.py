@@ -94,7 +94,7 @@ class Functions:
         settings = replace(old.settings, **changes)
         checks.check_settings(settings, self.limits)
         made = self._save(tx, replace(old, settings=settings, revision=new_id(), modified_ms=tx.now_ms))
-        self._reactions.update(tx, self._reaction(made))
+        self._reactions.change(tx, self._reaction(made))
         return made
 
     def remove(self, tx: Tx, name: str) -> None:
@@ -113,7 +113,7 @@ class Functions:
     def set_asynchronous(self, tx: Tx, name: str, changes: dict[str, Any]) -> Function:
         """``changes`` are ``on_success``, ``on_failure``, ``tries_max`` and ``age_s_max`` of ``Function``."""
         made = self._save(tx, replace(self.get(tx, name), **changes))
-        self._reactions.update(tx, self._reaction(made))
+        self._reactions.change(tx, self._reaction(made))
         return made
 
     def retag(self, tx: Tx, name: str, add: dict[str, str], drop: Sequence[str] = ()) -> None:

@@ -62,6 +62,9 @@ class Moves:
             if known["status"] in ("RUNNING", "CANCELLING"):
                 raise Conflict("move", "There is already a task running. Only one active task is allowed for a source "
                                "queue arn at a given time.")  # fmt: skip
+        shelf = self._queues.shelf(tx, source)
+        shelf.give_back(self._limits.due_max)  # what somebody looked at and let go is there again
+        shelf.close()
         counts = counters(tx, source)
         task: Task = {
             "id": new_id(),
@@ -84,13 +87,17 @@ class Moves:
         return self.handle(task)
 
     def cancel(self, tx: Tx, handle: str) -> int:
-        """Stop a task; how many messages it has moved. Raises ``NotFound("resource")``, ``Invalid("move")``."""
+        """Stop a task; how many messages it has moved. Raises ``NotFound("resource")``, ``Invalid("move")``.
+
+        The source that the handle names is what the caller's right was asked for, so it must be the task's.
+        """
         try:
             given = json.loads(base64.b64decode(handle.encode("ascii"), validate=True))
             task: Task | None = tx.get(MOVES, (str(given["taskId"]),))
+            source = given["sourceArn"]
         except (binascii.Error, ValueError, KeyError, TypeError, RecursionError):
             raise Invalid("move", "Value for parameter TaskHandle is invalid.") from None
-        if task is None or task["status"] != "RUNNING":
+        if task is None or task["status"] != "RUNNING" or source != self._queues.arn(task["source"]):
             raise NotFound("resource", "Task does not exist.")
         tx.put(MOVES, (task["id"],), {**task, "status": "CANCELLING"})
         tx.on_commit(MOVE_WORK)
@@ -143,6 +150,7 @@ class Moves:
         after = tuple(task["after"]) if task["after"] is not None else None
         if after is not None and after[0] != source.shelf:  # purged meanwhile
             after = None
+        given_back = shelf.give_back(self._limits.due_max)
         found = shelf.available_after(after, count)
         for one in found:
             if one[0][3] < task["before"]:
@@ -154,7 +162,10 @@ class Moves:
             task["after"] = list(one[0])
         places.close()
         if task["status"] == "RUNNING" and len(found) < count:
-            task["status"] = "COMPLETED"
+            if given_back < self._limits.due_max:
+                task["status"] = "COMPLETED"
+            else:  # more may be due, and come to stand before what was looked at
+                task["after"] = None
 
     def _target(self, tx: Tx, task: Task, row: dict[str, Any]) -> Queue | None:
         """Where a message goes; None if that can't be found out, and the task fails."""

@@ -16,6 +16,8 @@ class QueuePolicies(Protocol):
 
     def arn(self, name: str, /) -> str: ...
 
+    def get(self, view: View, name: str, /) -> object: ...
+
     def policy(self, view: View, name: str, /) -> dict[str, Any] | None: ...
 
 
@@ -27,11 +29,12 @@ class LetterGuard:
         self._scope = scope
 
     def __call__(self, view: View, reaction: Reaction, queue: str) -> None:
-        """Raises ``AccessDenied`` if the topic may not send to ``queue``."""
+        """Raises ``AccessDenied`` if the topic may not send to ``queue``, and ``NotFound("queue")``."""
         topic_arn = reaction.target.options.get("topic_arn")
         if topic_arn is None:
             return
         sns = Principal("service", self._scope.account, "sns.amazonaws.com", "sns.amazonaws.com")
         conditions = {"aws:SourceArn": [topic_arn], "aws:SourceAccount": [self._scope.account]}
+        self._queues.get(view, queue)
         policy = self._queues.policy(view, queue)
         authorize(sns, "sqs:SendMessage", self._queues.arn(queue), conditions, policy)

@@ -36,8 +36,16 @@ def size_of(publication: Publication) -> int:
     """Bytes that count against the limit: the message and its attributes (names, types, values)."""
     size = _bytes(publication.message)
     for name, attribute in publication.attributes.items():
-        size += _bytes(name) + _bytes(attribute["Type"]) + _bytes(attribute["Value"])
+        size += _bytes(name) + _bytes(attribute["Type"]) + _value_size(attribute)
     return size
+
+
+def _value_size(attribute: Mapping[str, str]) -> int:
+    """Of a binary value, what base64 stands for."""
+    value = attribute["Value"]
+    if attribute["Type"].startswith("Binary"):
+        return len(value) // 4 * 3 - value[-2:].count("=")
+    return _bytes(value)
 
 
 def _bytes(text: str) -> int:

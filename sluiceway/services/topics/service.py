@@ -109,7 +109,7 @@ class Topics:
             self._drop(tx, subscription)
         for key, _ in list(tx.scan(DEDUPLICATION, prefix=(name,))):
             tx.delete(DEDUPLICATION, key)
-        tx.trim(log_of(name), tx.bounds(log_of(name)).next)
+        self._reactions.clear(tx, log_of(name))
         tx.delete(TOPICS, (name,))
 
     def listed(self, view: View, after: str = "", limit: int | None = None) -> list[Topic]:
@@ -303,6 +303,8 @@ class Topics:
         if topic is None or (found is None and again is None):
             raise Invalid("token", "Invalid token")
         subscription = Subscription(**(found or again))
+        if topic.created_ms > subscription.created_ms:  # a new topic of a deleted one's name: nobody subscribed to it
+            raise Invalid("token", "Invalid token")
         if subscription.confirmed and found is not None:
             return subscription
         if tx.now_ms > (row.get("until_ms") or subscription.token_until_ms):
@@ -392,7 +394,7 @@ class Topics:
         tx.put(ENDPOINTS, endpoint, {"id": subscription.id})
 
     def _rearm(self, tx: Tx, topic: Topic, subscription: Subscription) -> None:
-        self._reactions.update(tx, subscribing.reaction_of(topic, subscription, self.scope))
+        self._reactions.change(tx, subscribing.reaction_of(topic, subscription, self.scope))
 
     def _drop(self, tx: Tx, subscription: Subscription) -> None:
         tx.delete(SUBSCRIPTIONS, (subscription.topic, subscription.id))

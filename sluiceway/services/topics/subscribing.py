@@ -28,7 +28,7 @@ KINDS: Final[Mapping[str, str]] = {
 }
 #: Endpoints that somebody else may own, and that must agree first.
 CONFIRMED_BY_ENDPOINT: Final = frozenset({"http", "https", "email", "email-json"})
-_MAIL = re.compile(r"[^@\s<>,;:\"()\[\]\\]{1,64}@[A-Za-z0-9](?:[A-Za-z0-9.-]{0,251}[A-Za-z0-9])?")
+_MAIL = re.compile(r"[^@\s\x00-\x1f\x7f-\x9f<>,;:\"()\[\]\\]{1,64}@[A-Za-z0-9](?:[A-Za-z0-9.-]{0,251}[A-Za-z0-9])?")
 
 
 def check_endpoint(topic: Topic, protocol: str, endpoint: str, scope: Scope) -> str:
