@@ -38,9 +38,13 @@ class Headers:
         """Whether a name stands more than once."""
         return len(self._first) != len(self.items)
 
-    def has_all(self, names: frozenset[str]) -> bool:
-        """Whether all of ``names`` (lower case) are there."""
-        return names <= self._first.keys()
+    def lines(self, names: tuple[str, ...]) -> str | None:
+        """``name:value`` in lines, with each name's first value; None if one is not there."""
+        first = self._first
+        try:
+            return "\n".join([f"{name}:{first[name]}" for name in names])
+        except KeyError:
+            return None
 
     def has_any(self, names: frozenset[str]) -> bool:
         """Whether one of ``names`` (lower case) is there."""
