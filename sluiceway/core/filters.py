@@ -53,7 +53,14 @@ def matcher(rule: Mapping[str, Any] | None) -> Matches | None:
 
     Raises ``Invalid("filter")``.
     """
-    return None if rule is None else _matcher(json.dumps(rule))
+    if rule is None:
+        return None
+    text = json.dumps(rule)
+    return _matcher(text) if len(text) <= _SHARED_CHARS_MAX else _matcher.__wrapped__(text)
+
+
+#: Policies are small; a large one (256 KiB at most) is compiled for each subscription, not kept in memory by a thousand.
+_SHARED_CHARS_MAX: Final = 8192
 
 
 @lru_cache(maxsize=1024)

@@ -9,12 +9,16 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 from urllib.parse import unquote_to_bytes
 
 from sluiceway.errors import Invalid, Throttled, TooLarge
 
 Receive = Callable[[], Awaitable[dict[str, Any]]]
+
+
+#: What of a Host header is looked at and remembered: a name and its port (RFC 1035, 2.3.4); headers may be 64 KiB.
+HOST_CHARS_MAX: Final = 260
 
 
 class Headers:

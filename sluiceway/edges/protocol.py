@@ -102,8 +102,9 @@ class HttpConnection(asyncio.Protocol):
             if exchange is not None:
                 exchange.lose()
         self._waiting.clear()
-        self.resume_writing()
         self._transport = None
+        if self._writable is not None and not self._writable.done():
+            self._writable.set_result(None)
 
     def data_received(self, data: bytes) -> None:
         """Bytes of requests, cut anywhere."""
@@ -136,7 +137,10 @@ class HttpConnection(asyncio.Protocol):
         """It did."""
         writable, self._writable = self._writable, None
         if writable is not None:
-            self._due = _NEVER
+            if self._running is not None:
+                self._due = _NEVER
+            else:  # the last of an answer has left: the connection is idle from now on
+                self._expire_in(self.limits.keep_alive_s)
             if not writable.done():
                 writable.set_result(None)
 
@@ -269,7 +273,7 @@ class HttpConnection(asyncio.Protocol):
             following = self._waiting.popleft()
             self._start(following)
             self.release()
-        else:
+        elif self._writable is None:  # else the reader has its time for the rest, and then the connection is idle
             # What is left of a body that was answered early is read and dropped, but not for ever.
             self._expire_in(self.limits.keep_alive_s if exchange.ended else self.limits.header_s)
 

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from functools import lru_cache
 from typing import Final
 
-from sluiceway.edges.http import Handler, Request, Response
+from sluiceway.edges.http import HOST_CHARS_MAX, Handler, Request, Response
 from sluiceway.errors import NotImplementedYet
 
 #: What ``X-Amz-Target`` begins with -> service. (The models' ``targetPrefix``.)
@@ -111,7 +111,7 @@ def choose(request: Request) -> str:
 
 def _by_path(request: Request) -> str | None:
     path = request.raw_path
-    if not path.startswith((b"/_", b"/@", b"/%")) or _names_bucket(request.host):
+    if not path.startswith((b"/_", b"/@", b"/%")) or _names_bucket(request.host[-HOST_CHARS_MAX:]):
         return None
     if path.startswith(b"/_api/"):
         return "api"
@@ -123,7 +123,7 @@ def _by_path(request: Request) -> str | None:
 
 
 def _by_host(request: Request) -> str | None:
-    service = _service_of(request.host)
+    service = _service_of(request.host[-HOST_CHARS_MAX:])
     if service == "api" and (b"/@connections/" in request.raw_path or b"/%40connections/" in request.raw_path):
         return "apigatewaymanagementapi"
     return service

@@ -280,7 +280,13 @@ def queue_name(call: Call) -> str:
     url = call.params.get("QueueUrl")
     if url is None:
         return str(call.params.get("QueueName", ""))
+    if len(url) > _URL_CHARS_MAX:
+        raise _no_address(url)
     return _name_in(url, call.scope.account, call.scope.region)
+
+
+#: A host has 253 characters at most, an account 12 and a name 80; longer ones would also fill the memory of ``_name_in``.
+_URL_CHARS_MAX: Final = 512
 
 
 @lru_cache(maxsize=4096)  # clients say the same few URLs with each request

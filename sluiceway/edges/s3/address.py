@@ -9,7 +9,7 @@ import re
 from dataclasses import dataclass
 from functools import lru_cache
 
-from sluiceway.edges.http import Request, decode
+from sluiceway.edges.http import HOST_CHARS_MAX, Request, decode
 
 #: S3's own hosts: regional, dual-stack, FIPS, accelerated and legacy ones ("s3-eu-west-1"), and the local ones.
 _S3 = r"s3(?:-[a-z0-9-]+)?(?:\.dualstack)?(?:\.(?!s3[.-])[a-z0-9-]+)?\.(?:amazonaws\.com|localhost)(?::\d+)?\Z"
@@ -34,7 +34,7 @@ class Address:
 def address_of(request: Request) -> Address:
     """Raises ``Invalid("uri")`` if the path is not UTF-8."""
     raw = request.raw_path
-    bucket = bucket_in(request.headers.get("host"))
+    bucket = bucket_in(request.headers.get("host")[-HOST_CHARS_MAX:])
     if bucket:
         raw = b"/" + bucket.encode() + raw
     head, _, tail = raw[1:].partition(b"/")
