@@ -175,11 +175,12 @@ REFUSED: dict[str, tuple[Callable[[Path], tuple[Any, ...]], dict[str, str], int,
 
 @pytest.fixture(scope="module")
 def refusals(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[int, str]]:
-    """Every refused command's exit status and text; they run beside each other, to save time."""
-    home = tmp_path_factory.mktemp("refused")
-
+    """Every refused command's exit status and text; they run beside each other, each in a folder of its own."""
+    made = {}
     # From one thread: with several, multiprocessing loses exit statuses (each start looks after all children).
-    made = {name: begin(environment(home, **more), home, *given(home)) for name, (given, more, _, _) in REFUSED.items()}
+    for name, (given, more, _, _) in REFUSED.items():
+        home = tmp_path_factory.mktemp("refused")
+        made[name] = begin(environment(home, **more), home, *given(home))
     return {name: (one.wait(), one.text()) for name, one in made.items()}
 
 
