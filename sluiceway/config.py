@@ -67,9 +67,9 @@ class StoreSettings(_Section):
     queue_max: int = Field(8192, description="Functions waiting for the writer; past it callers are throttled.")
     function_warn_ms: float = Field(50.0, description="A transaction function slower than this is logged by name.")
     function_limit_ms: float = Field(5000.0, description="A transaction function slower than this is interrupted.")
-    rows_known_max: int = Field(
-        512,
-        description="Rows that nearly every request reads (buckets and their settings) kept in memory; each is 1 to 20 KiB.",
+    rows_known_bytes_max: int = Field(
+        8 * MiB,
+        description="Memory for rows that are read often (buckets, queues, topics, small objects), past which it is emptied.",
     )
     cache_bytes: int = Field(32 * MiB, description="Page cache of the writer's connection.")
     checkpoint_pages: int = Field(2000, description="WAL pages after which a checkpoint runs (about 32 MiB).")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import random
 
 from botocore.exceptions import ClientError
 
@@ -57,14 +58,18 @@ class GetKib(Case):
     name = "GET 1 KiB"
     connections = 32
     bytes_kept = 1024
+    keys = 1000  # as many pictures as a page of a gallery's readers look at
 
     def prepare(self, target: Target) -> Made:
         bucket(target)
-        target.client("s3").put_object(Bucket=BUCKET, Key=f"get/{self.bytes_kept}", Body=os.urandom(self.bytes_kept))
+        for n in range(self.keys):
+            key = f"get/{self.bytes_kept}/{n}"
+            target.client("s3").put_object(Bucket=BUCKET, Key=key, Body=os.urandom(self.bytes_kept))
         return {}
 
     def script(self, target: Target, made: Made, worker: int) -> Script:
-        return repeat([target.wire("s3", "GET", f"/{BUCKET}/get/{self.bytes_kept}")])
+        numbers = random.Random(worker).sample(range(self.keys), min(KEYS, self.keys))
+        return repeat([target.wire("s3", "GET", f"/{BUCKET}/get/{self.bytes_kept}/{n}") for n in numbers])
 
 
 class GetMib(GetKib):
@@ -72,4 +77,5 @@ class GetMib(GetKib):
     base = "echo 10 MiB out"
     connections = 16
     bytes_kept = size = 10 * MIB
+    keys = 1
     warm = 2

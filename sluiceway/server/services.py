@@ -33,7 +33,7 @@ from sluiceway.services.function_logs import FunctionLogs
 from sluiceway.services.functions import Functions
 from sluiceway.services.mappings import Mappings, Sources
 from sluiceway.services.objects import Objects
-from sluiceway.services.objects.rows import BUCKETS, SETTINGS
+from sluiceway.services.objects.rows import BODIES, BUCKETS, OBJECTS, SETTINGS
 from sluiceway.services.people import People
 from sluiceway.services.pressure import Pressure
 from sluiceway.services.queues import Queues
@@ -50,8 +50,8 @@ from sluiceway.services.topics.envelopes import Envelopes
 from sluiceway.services.topics.letters import LetterGuard
 from sluiceway.services.topics.values import TOPICS
 
-#: Tables that nearly every request to a bucket, a topic or a queue reads, and few change.
-_WATCHED: Final = frozenset({BUCKETS, SETTINGS, TOPICS, QUEUES})
+#: Tables that nearly every request to a bucket, a topic or a queue reads, and those of objects, of which some are hot.
+_WATCHED: Final = frozenset({BUCKETS, SETTINGS, OBJECTS, BODIES, TOPICS, QUEUES})
 _LAMBDA: Final = "lambda.amazonaws.com"
 _APIS: Final = "apigateway.amazonaws.com"
 

@@ -35,7 +35,7 @@ class _Every(frozenset[str]):
 
 async def open_watching(folder: Path, clock: Clock, wakeups: Wakeups) -> Store:
     """With rows kept in memory: few, so that they are given up now and then."""
-    return await open_store(folder / "store.db", StoreSettings(rows_known_max=3), clock, wakeups, _Every())
+    return await open_store(folder / "store.db", StoreSettings(rows_known_bytes_max=2000), clock, wakeups, _Every())
 
 
 STORES: Final[Mapping[str, StoreOpener]] = {"sqlite": open_sqlite, "sqlite watching": open_watching}

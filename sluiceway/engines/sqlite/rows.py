@@ -17,6 +17,7 @@ import orjson
 
 from sluiceway.core.keys import pack, prefix_end, unpack
 from sluiceway.core.store import Bounds, Entry, Key, Value
+from sluiceway.engines.sqlite.known import Known, Name, Outdated
 from sluiceway.errors import Unavailable
 
 _CHUNK = 64  # rows fetched at a time by a scan, so that the caller may write to the table between them
@@ -116,37 +117,37 @@ def _unpack(key: bytes) -> Key:
         raise apsw.CorruptError(f"a stored key can't be read: {error}") from error
 
 
+def _fetched(connection: apsw.Connection, sql: str, bindings: tuple[Any, ...]) -> list[Any]:
+    try:
+        return connection.execute(sql, bindings).fetchall()
+    except _NO_TABLE as error:
+        if _is_missing(error):
+            return []
+        raise
+    except UnicodeDecodeError as error:
+        raise apsw.CorruptError(f"a stored text is not UTF-8: {error}") from error
+
+
+def _late() -> Unavailable:
+    return Unavailable("slow", "The operation took too long and was given up.")
+
+
 def _is_missing(error: apsw.Error) -> bool:
     return "no such table" in str(error)
-
-
-class Known:
-    """Rows of ``tables``, which nearly every request reads and few change, so that most views need not ask SQLite.
-
-    Used on the event loop's thread only. It is emptied before anybody is told of a commit that wrote to the tables; so
-    a view may see such a row as it was before a commit that nobody knows of yet, and all else as it is after.
-    """
-
-    def __init__(self, tables: frozenset[str], count_max: int) -> None:
-        self.tables = tables
-        self._count_max = count_max
-        self.rows: dict[tuple[str, Key], list[Any]] = {}
-
-    def keep(self, table: str, key: Key, found: list[Any]) -> None:
-        """``found`` is what SQLite gave: one row with the stored value, or none."""
-        if len(self.rows) >= self._count_max:
-            self.rows.clear()
-        self.rows[table, key] = found
 
 
 class SqliteView:
     """A read-only snapshot, which begins with the first reading that ``known`` can't answer."""
 
-    def __init__(self, connection: apsw.Connection, now_ms: int, known: Known | None = None) -> None:
+    __slots__ = ("_begun", "_connection", "_epoch", "_known", "_now_ms", "_trusting")
+
+    def __init__(self, connection: apsw.Connection, now_ms: int, known: Known) -> None:
         self._connection = connection
         self._now_ms = now_ms
         self._known = known
-        self._begun = known is None
+        self._epoch = known.epoch
+        self._begun = False
+        self._trusting = False  # whether it has used a row of ``known``
 
     @property
     def now_ms(self) -> int:
@@ -154,28 +155,33 @@ class SqliteView:
         return self._now_ms
 
     def _rows(self, sql: str, bindings: tuple[Any, ...]) -> list[Any]:
-        if not self._begun:
+        """Raises ``Outdated``."""
+        begins = not self._begun
+        if begins:
             self._connection.execute("BEGIN")
             self._begun = True
-        try:
-            return self._connection.execute(sql, bindings).fetchall()
-        except _NO_TABLE as error:
-            if _is_missing(error):
-                return []
-            raise
-        except UnicodeDecodeError as error:
-            raise apsw.CorruptError(f"a stored text is not UTF-8: {error}") from error
+        rows = _fetched(self._connection, sql, bindings)
+        if begins and self._trusting and self._known.epoch != self._epoch:
+            raise Outdated
+        return rows
 
     def get(self, table: str, key: Key) -> Value | None:
         """See ``core.store.View``."""
         known = self._known
-        watched = known is not None and table in known.tables
-        found = known.rows.get((table, key)) if known is not None and watched else None
-        if found is None:
+        if table not in known.tables:
             found = self._rows(table_sql(table).get, (pack(key),))
-            if known is not None and watched:
-                known.keep(table, key, found)
-        return decode(found[0][0]) if found else None
+            return decode(found[0][0]) if found else None
+        name = (table, key)
+        stored = known.rows.get(name)
+        if stored is not None and not (known.changing and known.is_changing(name)):
+            self._trusting = True
+            return decode(stored)
+        found = self._rows(table_sql(table).get, (pack(key),))
+        if not found:
+            return None
+        stored = found[0][0]
+        known.keep(name, stored)
+        return decode(stored)
 
     def scan(
         self,
@@ -231,27 +237,27 @@ class SqliteTx(SqliteView):
     Where the logs end is kept here and written once for the group, not by every function.
     """
 
-    def __init__(self, connection: apsw.Connection, now_ms: int, watched: frozenset[str] = frozenset()) -> None:
-        super().__init__(connection, now_ms)
-        self._watched = watched  # tables of ``Known``
-        self._kept: dict[tuple[str, Key], list[Any]] = {}  # rows of them, which the functions of a group share
-        self.outdates = False  # whether one of them was written to
+    __slots__ = ("_heads", "_kept", "_names", "_settled", "_watched", "_wrote", "expired", "outdated")
+
+    def __init__(self, connection: apsw.Connection, now_ms: int, known: Known) -> None:
+        super().__init__(connection, now_ms, known)
+        self._watched = known.tables
+        self._kept: dict[Name, list[Any]] = {}  # rows of them, which the functions of a group share
+        self.outdated: set[Name] = set()  # those that were written to
         self._settled: dict[str, Head] = {}
         self._heads: dict[str, Head] = {}
         self._names: set[str] = set()
         self._wrote = False  # whether this function did
         self.expired = False  # set by another thread when the function has used up its time
 
-    def _in_time(self) -> None:
-        if self.expired:
-            raise Unavailable("slow", "The operation took too long and was given up.")
-
     def _rows(self, sql: str, bindings: tuple[Any, ...]) -> list[Any]:
-        self._in_time()
-        return super()._rows(sql, bindings)
+        if self.expired:
+            raise _late()
+        return _fetched(self._connection, sql, bindings)
 
     def _execute(self, create: str, sql: str, bindings: tuple[Any, ...]) -> None:
-        self._in_time()
+        if self.expired:
+            raise _late()
         self._wrote = True
         try:
             self._connection.execute(sql, bindings)
@@ -266,27 +272,29 @@ class SqliteTx(SqliteView):
         statements = table_sql(table)
         self._execute(statements.create, statements.put, (pack(key), encode(value)))
         if table in self._watched:
-            self._outdate(table, key)
-
-    def _outdate(self, table: str, key: Key) -> None:
-        self.outdates = True
-        self._kept.pop((table, key), None)
+            name = (table, key)
+            self.outdated.add(name)
+            self._kept.pop(name, None)
 
     def get(self, table: str, key: Key) -> Value | None:
         """See ``core.store.View``."""
         if table not in self._watched:
-            return super().get(table, key)
-        found = self._kept.get((table, key))
-        if found is None:
-            found = self._kept[table, key] = self._rows(table_sql(table).get, (pack(key),))
-        return decode(found[0][0]) if found else None
+            found = self._rows(table_sql(table).get, (pack(key),))
+            return decode(found[0][0]) if found else None
+        name = (table, key)
+        kept = self._kept.get(name)
+        if kept is None:
+            kept = self._kept[name] = self._rows(table_sql(table).get, (pack(key),))
+        return decode(kept[0][0]) if kept else None
 
     def delete(self, table: str, key: Key) -> None:
         """See ``core.store.Tx``."""
         self._wrote = True
         self._rows(table_sql(table).delete, (pack(key),))
         if table in self._watched:
-            self._outdate(table, key)
+            name = (table, key)
+            self.outdated.add(name)
+            self._kept.pop(name, None)
 
     def append(self, log: str, value: Value) -> int:
         """See ``core.store.Tx``."""

@@ -16,7 +16,8 @@ from sluiceway.core.clock import Clock
 from sluiceway.core.store import Tx, View
 from sluiceway.core.wakeups import Wakeups
 from sluiceway.engines.sqlite.files import CORRUPTION, STORAGE_ERRORS, check, connect, in_words, migrate
-from sluiceway.engines.sqlite.rows import Known, SqliteView
+from sluiceway.engines.sqlite.known import Known, Outdated
+from sluiceway.engines.sqlite.rows import SqliteView
 from sluiceway.engines.sqlite.writer import Job, StoreStats, Writer
 from sluiceway.errors import Unavailable
 
@@ -37,7 +38,8 @@ class SqliteStore:
         self._clock = clock
         self._reader = connect(path, limits)
         self._checkpointer = connect(path, limits)
-        self._known = Known(watched, limits.rows_known_max)
+        self._known = Known(watched, limits.rows_known_bytes_max)
+        self._unknown = Known(frozenset(), 0)  # for a view that is to read everything from its snapshot
         self._writer = Writer(path, limits, clock, wakeups.notify, self._known)
         self._ending = threading.Event()
         self._keeper = threading.Thread(target=self._keep, name="store-keeper", daemon=True)
@@ -54,13 +56,16 @@ class SqliteStore:
         """See ``core.store.Store``."""
         if self._ending.is_set():
             raise Unavailable("store", "The server is stopping.")
-        reader = self._reader
+        reader, known = self._reader, self._known
         try:
-            try:
-                return fn(SqliteView(reader, self._clock.now_ms(), self._known), *args, **kwargs)
-            finally:
-                if reader.in_transaction:
-                    reader.execute("ROLLBACK")
+            while True:
+                try:
+                    return fn(SqliteView(reader, self._clock.now_ms(), known), *args, **kwargs)
+                except Outdated:
+                    known = self._unknown
+                finally:
+                    if reader.in_transaction:
+                        reader.execute("ROLLBACK")
         except STORAGE_ERRORS as error:
             log.error("reading failed: %s (%s)", in_words(error), error)
             if isinstance(error, CORRUPTION):

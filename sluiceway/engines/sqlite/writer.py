@@ -15,6 +15,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Iterable
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from pathlib import Path
 from queue import Empty, SimpleQueue
@@ -25,7 +26,8 @@ import apsw
 from sluiceway.config import StoreSettings
 from sluiceway.core.clock import Clock
 from sluiceway.engines.sqlite.files import CORRUPTION, STORAGE_ERRORS, connect, in_words
-from sluiceway.engines.sqlite.rows import Known, SqliteTx
+from sluiceway.engines.sqlite.known import Known, Name
+from sluiceway.engines.sqlite.rows import SqliteTx
 from sluiceway.errors import Throttled, Unavailable
 
 log = logging.getLogger(__name__)
@@ -147,21 +149,22 @@ class Writer:
         return [job for job in taken if job is not None]
 
     def _run(self, group: list[Job]) -> None:
+        outdated: set[Name] = set()
         try:
-            names = self._commit(group)
+            names = self._commit(group, outdated)
         except STORAGE_ERRORS as error:
             self._in_trouble(error)
-            self._refuse(group)
+            self._refuse(group, outdated)
             return
         except Exception:  # whatever it is: callers wait for an answer, and the thread must live
             log.exception("the store's writer failed")
             self._roll_back()
-            self._refuse(group)
+            self._refuse(group, outdated)
             return
         if names is None:
             self._one_by_one(group)
             return
-        self._answer(group, names)
+        self._answer(group, names, outdated)
         if self.log_pages > _LOG_FACTOR * self._limits.checkpoint_pages:
             self._catch_up()
 
@@ -184,8 +187,11 @@ class Writer:
         except STORAGE_ERRORS as error:
             self._in_trouble(error)
 
-    def _commit(self, group: list[Job]) -> set[str] | None:
-        """Run and commit ``group``; the names to wake, or None if SQLite dropped the whole transaction."""
+    def _commit(self, group: list[Job], outdated: set[Name]) -> set[str] | None:
+        """Run and commit ``group``; the names to wake, or None if SQLite dropped the whole transaction.
+
+        ``outdated`` gets what was announced to ``known``, which is to be taken back with the answers.
+        """
         connection = self._connection
         try:
             tx, names = self._attempt_all(group, guarded=False)
@@ -195,20 +201,21 @@ class Writer:
         if not connection.in_transaction:
             return None
         tx.finish()
+        if tx.outdated:
+            outdated |= tx.outdated
+            self._known.announce(outdated)
         began = time.perf_counter()
         connection.execute("COMMIT")
         self.stats.commit_s += time.perf_counter() - began
         self.stats.commits += 1
         self.stats.functions += len(group)
         self.stats.group_last = len(group)
-        if tx.outdates:
-            self._call(self._known.rows.clear)  # before the answers
         return names
 
     def _attempt_all(self, group: list[Job], guarded: bool) -> tuple[SqliteTx, set[str]]:
         """Begin a transaction and run ``group`` in it, as long as SQLite does not drop it. Raises ``_Spoiled``."""
         self._connection.execute("BEGIN IMMEDIATE")
-        tx = SqliteTx(self._connection, self._clock.now_ms(), self._known.tables)
+        tx = SqliteTx(self._connection, self._clock.now_ms(), self._known)
         names: set[str] = set()
         for job in group:
             self._attempt(tx, job, names, guarded)
@@ -308,14 +315,14 @@ class Writer:
             self.trouble = None
         log.warning("the disk works again; writing goes on")
 
-    def _refuse(self, group: list[Job]) -> None:
+    def _refuse(self, group: list[Job], outdated: AbstractSet[Name] = frozenset()) -> None:
         for job in group:
             job.error = Unavailable("store", self.trouble or "The change could not be made durable.")
-        self._answer(group, set())
+        self._answer(group, set(), outdated)
 
-    def _answer(self, group: list[Job], names: set[str]) -> None:
-        if group:
-            self._call(self._deliver, group, names)
+    def _answer(self, group: list[Job], names: set[str], outdated: AbstractSet[Name] = frozenset()) -> None:
+        if group or outdated:
+            self._call(self._deliver, group, names, outdated)
 
     def _call(self, function: Callable[..., None], *args: Any) -> None:
         """On the event loop, in the order of the calls."""
@@ -324,7 +331,9 @@ class Writer:
         except RuntimeError:  # the loop is closed: nobody waits any more
             log.warning("the store's answers came after the end")
 
-    def _deliver(self, group: list[Job], names: set[str]) -> None:
+    def _deliver(self, group: list[Job], names: set[str], outdated: AbstractSet[Name]) -> None:
+        if outdated:
+            self._known.forget(outdated)  # before the answers
         for job in group:
             if job.answer.done():
                 continue

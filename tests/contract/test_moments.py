@@ -1,0 +1,78 @@
+"""A view sees one moment, wherever an engine finds its rows: in memory, or in a snapshot that begins later."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+
+import pytest
+
+from sluiceway.core.store import Store, Tx, View
+
+ROWS = 6
+SECONDS = 1.5
+
+
+def count_all(tx: Tx) -> None:
+    """Every row changes in the same transaction, and some go and come."""
+    number = (tx.get("t", (0,)) or 0) + 1
+    for at in range(ROWS):
+        tx.delete("t", (at,))
+        tx.put("t", (at,), number)
+
+
+def count_one(tx: Tx) -> None:
+    """What else is going on."""
+    tx.put("t", ("else",), (tx.get("t", ("else",)) or 0) + 1)
+
+
+def look(view: View) -> list[int]:
+    """The rows in any order, slowly, so that commits are made in between; some by a scan."""
+    found = []
+    for at in random.sample(range(ROWS), ROWS):
+        found.append(view.get("t", (at,)))
+        time.sleep(random.choice((0, 0, 0.0005)))
+    if random.random() < 0.3:
+        found.extend(value for key, value in view.scan("t") if key != ("else",))
+    return found
+
+
+@pytest.mark.parametrize("other", [count_all, count_one])
+async def test_rows_that_change_together_are_seen_together(store: Store, other: object) -> None:
+    await store.commit(count_all)
+    ends = time.monotonic() + SECONDS
+    seen: set[int] = set()
+
+    async def write() -> None:
+        while time.monotonic() < ends:
+            await store.commit(count_all if other is count_all or random.random() < 0.5 else count_one)
+            await asyncio.sleep(random.choice((0, 0, 0.001)))
+
+    async def read() -> None:
+        while time.monotonic() < ends:
+            found = await store.view(look)
+            assert len(set(found)) == 1, found
+            seen.add(found[0])
+            await asyncio.sleep(0)
+
+    await asyncio.gather(write(), read(), read())
+    assert len(seen) > 20
+
+
+async def test_a_view_never_goes_back_in_time(store: Store) -> None:
+    """What was answered stays, and what a view saw before the answer came does, too."""
+    await store.commit(count_all)
+    latest = 0
+
+    async def write() -> None:
+        for _ in range(300):
+            await store.commit(count_all)
+
+    writing = asyncio.create_task(write())
+    while not writing.done():
+        number = await store.view(lambda view: view.get("t", (random.randrange(ROWS),)))
+        assert number >= latest
+        latest = number
+        await asyncio.sleep(0)
+    assert await store.view(lambda view: view.get("t", (0,))) == 301
