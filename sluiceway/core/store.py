@@ -50,6 +50,13 @@ class View(Protocol):
     def get(self, table: str, key: Key) -> Value | None:
         """The value under ``key``, or None."""
 
+    def get_as(self, table: str, key: Key, make: Callable[[Key, Value], T]) -> T | None:
+        """``make(key, value)`` of the value under ``key``, or None: for what is read far more often than it changes.
+
+        An engine may keep what was made for others who ask with the same ``make``, which therefore depends on nothing
+        else; and nobody changes what it made.
+        """
+
     def scan(
         self,
         table: str,

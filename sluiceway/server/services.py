@@ -50,8 +50,10 @@ from sluiceway.services.topics.envelopes import Envelopes
 from sluiceway.services.topics.letters import LetterGuard
 from sluiceway.services.topics.values import TOPICS
 
-#: Tables that nearly every request to a bucket, a topic or a queue reads, and those of objects, of which some are hot.
-_WATCHED: Final = frozenset({BUCKETS, SETTINGS, OBJECTS, BODIES, TOPICS, QUEUES})
+#: Tables that nearly every request to a bucket, a topic or a queue reads, and few change.
+_STEADY: Final = frozenset({BUCKETS, SETTINGS, TOPICS, QUEUES})
+#: Tables of which some rows are read again and again.
+_HOT: Final = frozenset({OBJECTS, BODIES})
 _LAMBDA: Final = "lambda.amazonaws.com"
 _APIS: Final = "apigateway.amazonaws.com"
 
@@ -152,7 +154,7 @@ async def open_services(settings: Settings, place: Place) -> Services:
     except KeyFileError as error:
         raise Unavailable("key", str(error)) from None
     wakeups = Wakeups()
-    store = await open_store(place.data / "store.db", settings.store, SystemClock(), wakeups, _WATCHED)
+    store = await open_store(place.data / "store.db", settings.store, SystemClock(), wakeups, _STEADY, _HOT)
     blobs = FileBlobs(place.data / "blobs")
     made = Services(settings, place, store, blobs, wakeups, sealer, root)
     try:

@@ -32,10 +32,14 @@ class _Every(frozenset[str]):
     def __contains__(self, _: object) -> bool:
         return True
 
+    def __or__(self, _: object) -> _Every:
+        return self
+
 
 async def open_watching(folder: Path, clock: Clock, wakeups: Wakeups) -> Store:
     """With rows kept in memory: few, so that they are given up now and then."""
-    return await open_store(folder / "store.db", StoreSettings(rows_known_bytes_max=2000), clock, wakeups, _Every())
+    limits = StoreSettings(rows_known_bytes_max=2000)
+    return await open_store(folder / "store.db", limits, clock, wakeups, _Every(), _Every())
 
 
 STORES: Final[Mapping[str, StoreOpener]] = {"sqlite": open_sqlite, "sqlite watching": open_watching}

@@ -8,8 +8,9 @@ here, and whose snapshot begins after a later announcement, may have mixed two m
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from collections.abc import Set as AbstractSet
-from typing import Final
+from typing import Any, Final
 
 from sluiceway.core.store import Key
 
@@ -23,35 +24,61 @@ class Outdated(Exception):
     """The view mixed two moments."""
 
 
-class Known:
-    """Rows of ``tables``, of at most ``bytes_max`` together, as SQLite gave them.
+class Row:
+    """A value as SQLite gave it, and what ``make`` made of it (see ``core.store.View.get_as``)."""
 
-    ``announce`` is called on the writer's thread, everything else on the event loop's.
-    """
+    __slots__ = ("made", "make", "stored")
+
+    def __init__(self, stored: Stored) -> None:
+        self.stored = stored
+        self.make: Callable[[Key, Any], Any] | None = None
+        self.made: Any = None
+
+
+class Rows:
+    """Rows of ``tables``, of at most ``bytes_max`` together, past which all are given up. Used on one thread."""
 
     def __init__(self, tables: frozenset[str], bytes_max: int) -> None:
         self.tables = tables
         self._bytes_max = bytes_max
         self._bytes = 0
-        self.rows: dict[Name, Stored] = {}
+        self.rows: dict[Name, Row] = {}
+
+    def keep(self, name: Name, stored: Stored) -> Row:
+        """A row that was read."""
+        self.drop(name)
+        size = len(stored) + _ROW_BYTES
+        if self._bytes + size > self._bytes_max:
+            self.clear()
+        row = Row(stored)
+        if size <= self._bytes_max:
+            self._bytes += size
+            self.rows[name] = row
+        return row
+
+    def drop(self, name: Name) -> None:
+        """A row that was changed."""
+        row = self.rows.pop(name, None)
+        if row is not None:
+            self._bytes -= len(row.stored) + _ROW_BYTES
+
+    def clear(self) -> None:
+        """All of them."""
+        self.rows.clear()
+        self._bytes = 0
+
+
+class Known(Rows):
+    """The rows that views use. ``announce`` is called on the writer's thread, everything else on the event loop's."""
+
+    def __init__(self, tables: frozenset[str], bytes_max: int) -> None:
+        super().__init__(tables, bytes_max)
         self.changing: list[AbstractSet[Name]] = []  # announced, oldest first
         self.epoch = 0  # counts announcements
 
     def is_changing(self, name: Name) -> bool:
         """Whether the row must be read from SQLite."""
         return any(name in names for names in self.changing)
-
-    def keep(self, name: Name, value: Stored) -> None:
-        """``value`` is what SQLite gave."""
-        self._drop(name)
-        size = len(value) + _ROW_BYTES
-        if self._bytes + size > self._bytes_max:
-            self.rows.clear()
-            self._bytes = 0
-            if size > self._bytes_max:
-                return
-        self._bytes += size
-        self.rows[name] = value
 
     def announce(self, names: AbstractSet[Name]) -> None:
         """These rows are about to change."""
@@ -62,9 +89,4 @@ class Known:
         """The change of the rows announced first was made, or given up."""
         self.changing.remove(names)
         for name in names:
-            self._drop(name)
-
-    def _drop(self, name: Name) -> None:
-        value = self.rows.pop(name, None)
-        if value is not None:
-            self._bytes -= len(value) + _ROW_BYTES
+            self.drop(name)

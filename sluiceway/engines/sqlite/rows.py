@@ -7,19 +7,20 @@ of ``log_topic`` whose ``log`` is its name; where it begins and ends stands in `
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import apsw
 import orjson
 
 from sluiceway.core.keys import pack, prefix_end, unpack
 from sluiceway.core.store import Bounds, Entry, Key, Value
-from sluiceway.engines.sqlite.known import Known, Name, Outdated
+from sluiceway.engines.sqlite.known import Known, Name, Outdated, Row, Rows
 from sluiceway.errors import Unavailable
 
+T = TypeVar("T")
 _CHUNK = 64  # rows fetched at a time by a scan, so that the caller may write to the table between them
 _CHUNK_FIRST = 4  # the first time, as many who scan look at a row or two and leave; then four times as many
 _TABLE = re.compile(r"[a-z][a-z0-9_]{0,62}")
@@ -128,6 +129,15 @@ def _fetched(connection: apsw.Connection, sql: str, bindings: tuple[Any, ...]) -
         raise apsw.CorruptError(f"a stored text is not UTF-8: {error}") from error
 
 
+def _made(row: Row | None, key: Key, make: Callable[[Key, Value], T]) -> T | None:
+    if row is None:
+        return None
+    if row.make is not make:
+        row.made, row.make = make(key, decode(row.stored)), make
+    made: T = row.made
+    return made
+
+
 def _late() -> Unavailable:
     return Unavailable("slow", "The operation took too long and was given up.")
 
@@ -171,17 +181,24 @@ class SqliteView:
         if table not in known.tables:
             found = self._rows(table_sql(table).get, (pack(key),))
             return decode(found[0][0]) if found else None
-        name = (table, key)
-        stored = known.rows.get(name)
-        if stored is not None and not (known.changing and known.is_changing(name)):
+        row = self._known_row((table, key))
+        return None if row is None else decode(row.stored)
+
+    def get_as(self, table: str, key: Key, make: Callable[[Key, Value], T]) -> T | None:
+        """See ``core.store.View``."""
+        if table not in self._known.tables:
+            value = self.get(table, key)
+            return None if value is None else make(key, value)
+        return _made(self._known_row((table, key)), key, make)
+
+    def _known_row(self, name: Name) -> Row | None:
+        known = self._known
+        row = known.rows.get(name)
+        if row is not None and not (known.changing and known.is_changing(name)):
             self._trusting = True
-            return decode(stored)
-        found = self._rows(table_sql(table).get, (pack(key),))
-        if not found:
-            return None
-        stored = found[0][0]
-        known.keep(name, stored)
-        return decode(stored)
+            return row
+        found = self._rows(table_sql(name[0]).get, (pack(name[1]),))
+        return known.keep(name, found[0][0]) if found else None
 
     def scan(
         self,
@@ -239,11 +256,11 @@ class SqliteTx(SqliteView):
 
     __slots__ = ("_heads", "_kept", "_names", "_settled", "_watched", "_wrote", "expired", "outdated")
 
-    def __init__(self, connection: apsw.Connection, now_ms: int, known: Known) -> None:
+    def __init__(self, connection: apsw.Connection, now_ms: int, known: Known, kept: Rows) -> None:
         super().__init__(connection, now_ms, known)
         self._watched = known.tables
-        self._kept: dict[Name, list[Any]] = {}  # rows of them, which the functions of a group share
-        self.outdated: set[Name] = set()  # those that were written to
+        self._kept = kept  # the writer's own; a rollback empties it
+        self.outdated: set[Name] = set()  # rows of ``known`` that were written to
         self._settled: dict[str, Head] = {}
         self._heads: dict[str, Head] = {}
         self._names: set[str] = set()
@@ -274,18 +291,29 @@ class SqliteTx(SqliteView):
         if table in self._watched:
             name = (table, key)
             self.outdated.add(name)
-            self._kept.pop(name, None)
+            self._kept.drop(name)
 
     def get(self, table: str, key: Key) -> Value | None:
         """See ``core.store.View``."""
-        if table not in self._watched:
-            found = self._rows(table_sql(table).get, (pack(key),))
-            return decode(found[0][0]) if found else None
-        name = (table, key)
-        kept = self._kept.get(name)
-        if kept is None:
-            kept = self._kept[name] = self._rows(table_sql(table).get, (pack(key),))
-        return decode(kept[0][0]) if kept else None
+        if table in self._kept.tables:
+            row = self._known_row((table, key))
+            return None if row is None else decode(row.stored)
+        found = self._rows(table_sql(table).get, (pack(key),))
+        return decode(found[0][0]) if found else None
+
+    def get_as(self, table: str, key: Key, make: Callable[[Key, Value], T]) -> T | None:
+        """See ``core.store.View``."""
+        if table in self._kept.tables:
+            return _made(self._known_row((table, key)), key, make)
+        found = self._rows(table_sql(table).get, (pack(key),))
+        return make(key, decode(found[0][0])) if found else None
+
+    def _known_row(self, name: Name) -> Row | None:
+        row = self._kept.rows.get(name)
+        if row is not None:
+            return row
+        found = self._rows(table_sql(name[0]).get, (pack(name[1]),))
+        return self._kept.keep(name, found[0][0]) if found else None
 
     def delete(self, table: str, key: Key) -> None:
         """See ``core.store.Tx``."""
@@ -294,7 +322,7 @@ class SqliteTx(SqliteView):
         if table in self._watched:
             name = (table, key)
             self.outdated.add(name)
-            self._kept.pop(name, None)
+            self._kept.drop(name)
 
     def append(self, log: str, value: Value) -> int:
         """See ``core.store.Tx``."""

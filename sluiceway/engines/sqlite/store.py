@@ -16,7 +16,7 @@ from sluiceway.core.clock import Clock
 from sluiceway.core.store import Tx, View
 from sluiceway.core.wakeups import Wakeups
 from sluiceway.engines.sqlite.files import CORRUPTION, STORAGE_ERRORS, check, connect, in_words, migrate
-from sluiceway.engines.sqlite.known import Known, Outdated
+from sluiceway.engines.sqlite.known import Known, Outdated, Rows
 from sluiceway.engines.sqlite.rows import SqliteView
 from sluiceway.engines.sqlite.writer import Job, StoreStats, Writer
 from sluiceway.errors import Unavailable
@@ -32,15 +32,23 @@ class SqliteStore:
     """Made by ``open_store``. Views run on the caller's thread: they are short, and reads don't wait."""
 
     def __init__(
-        self, path: Path, limits: StoreSettings, clock: Clock, wakeups: Wakeups, watched: frozenset[str]
+        self,
+        path: Path,
+        limits: StoreSettings,
+        clock: Clock,
+        wakeups: Wakeups,
+        steady: frozenset[str],
+        hot: frozenset[str],
     ) -> None:
         self._limits = limits
         self._clock = clock
         self._reader = connect(path, limits)
         self._checkpointer = connect(path, limits)
-        self._known = Known(watched, limits.rows_known_bytes_max)
+        self._known = Known(steady | hot, limits.rows_known_bytes_max)
         self._unknown = Known(frozenset(), 0)  # for a view that is to read everything from its snapshot
-        self._writer = Writer(path, limits, clock, wakeups.notify, self._known)
+        self._writer = Writer(
+            path, limits, clock, wakeups.notify, self._known, Rows(steady, limits.rows_known_bytes_max)
+        )
         self._ending = threading.Event()
         self._keeper = threading.Thread(target=self._keep, name="store-keeper", daemon=True)
         self._keeper.start()
@@ -103,15 +111,23 @@ class SqliteStore:
 
 
 async def open_store(
-    path: Path, limits: StoreSettings, clock: Clock, wakeups: Wakeups, watched: frozenset[str] = frozenset()
+    path: Path,
+    limits: StoreSettings,
+    clock: Clock,
+    wakeups: Wakeups,
+    steady: frozenset[str] = frozenset(),
+    hot: frozenset[str] = frozenset(),
 ) -> SqliteStore:
-    """Open or create the database at ``path``. Rows of the tables ``watched`` are kept in memory once they are read.
+    """Open or create the database at ``path``.
+
+    Rows of the tables ``steady``, which nearly every function reads and few change, are kept in memory once they are
+    read; those of ``hot``, of which some are read often, for views only.
 
     Raises ``Unavailable("schema")`` for a newer schema, ``Unavailable("store")`` if it can't be used.
     """
     try:
         await asyncio.to_thread(_prepare, path, limits)
-        return SqliteStore(path, limits, clock, wakeups, watched)
+        return SqliteStore(path, limits, clock, wakeups, steady, hot)
     except STORAGE_ERRORS as error:
         raise Unavailable("store", f"{path}: {in_words(error)}") from error
 

@@ -26,7 +26,7 @@ import apsw
 from sluiceway.config import StoreSettings
 from sluiceway.core.clock import Clock
 from sluiceway.engines.sqlite.files import CORRUPTION, STORAGE_ERRORS, connect, in_words
-from sluiceway.engines.sqlite.known import Known, Name
+from sluiceway.engines.sqlite.known import Known, Name, Rows
 from sluiceway.engines.sqlite.rows import SqliteTx
 from sluiceway.errors import Throttled, Unavailable
 
@@ -70,7 +70,8 @@ class _Spoiled(Exception):
 
 
 class Writer:
-    """``notify(names)`` is called on the event loop after a group is durable."""
+    """``notify(names)`` is called on the event loop after a group is durable. ``kept`` are rows that only this thread
+    uses; ``known`` are the views'."""
 
     def __init__(
         self,
@@ -79,9 +80,11 @@ class Writer:
         clock: Clock,
         notify: Callable[[Iterable[str]], None],
         known: Known,
+        kept: Rows,
     ) -> None:
         self._path = path
         self._known = known
+        self._kept = kept
         self._limits = limits
         self._clock = clock
         self._notify = notify
@@ -215,7 +218,7 @@ class Writer:
     def _attempt_all(self, group: list[Job], guarded: bool) -> tuple[SqliteTx, set[str]]:
         """Begin a transaction and run ``group`` in it, as long as SQLite does not drop it. Raises ``_Spoiled``."""
         self._connection.execute("BEGIN IMMEDIATE")
-        tx = SqliteTx(self._connection, self._clock.now_ms(), self._known)
+        tx = SqliteTx(self._connection, self._clock.now_ms(), self._known, self._kept)
         names: set[str] = set()
         for job in group:
             self._attempt(tx, job, names, guarded)
@@ -270,6 +273,7 @@ class Writer:
             self._run([job])
 
     def _roll_back(self) -> None:
+        self._kept.clear()
         if self._connection.in_transaction:
             try:
                 self._connection.execute("ROLLBACK")

@@ -9,7 +9,7 @@ from typing import Any
 
 from sluiceway.config import ObjectSettings
 from sluiceway.core.identity import Scope
-from sluiceway.core.store import Tx, View
+from sluiceway.core.store import Key, Tx, View
 from sluiceway.errors import AccessDenied, AlreadyExists, Conflict, Invalid, NotFound, TooLarge
 from sluiceway.services.objects import garbage, public, records
 from sluiceway.services.objects.acls import Acls, bucket_list
@@ -140,9 +140,8 @@ class Buckets:
         bucket = bucket_of(view, name)
         if not bucket.settings and not bucket.lists:
             return Access(bucket, None, None)
-        policy = view.get(SETTINGS, (name, "policy")) if "policy" in bucket.settings else None
+        document = view.get_as(SETTINGS, (name, "policy"), _document) if "policy" in bucket.settings else None
         cors = view.get(SETTINGS, (name, "cors")) if "cors" in bucket.settings else None
-        document = json.loads(policy) if policy else None
         grants = bucket_list(view, bucket) if bucket.lists else None
         blocked = blocks(view, bucket) if document or bucket.lists else frozenset()
         return Access(bucket, document, cors, grants, blocked)
@@ -237,6 +236,11 @@ class Buckets:
                 ArgumentName=rule.target,
                 ArgumentValue="It does not exist, or its policy does not allow the bucket to send.",
             ) from None
+
+
+def _document(_key: Key, text: str) -> dict[str, Any]:
+    document: dict[str, Any] = json.loads(text)
+    return document
 
 
 def _drop_uploads(tx: Tx, name: str) -> None:

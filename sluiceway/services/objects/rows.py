@@ -18,7 +18,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
-from sluiceway.core.store import View
+from sluiceway.core.store import Key, View
 from sluiceway.errors import NotFound
 
 BUCKETS: Final = "buckets"
@@ -85,7 +85,11 @@ class Bucket:
 
 def bucket_of(view: View, name: str) -> Bucket:
     """Raises ``NotFound("bucket")``."""
-    row = view.get(BUCKETS, (name,))
-    if row is None:
+    bucket = view.get_as(BUCKETS, (name,), _bucket)
+    if bucket is None:
         raise NotFound("bucket", "The specified bucket does not exist", BucketName=name)
-    return Bucket.from_json(name, row)
+    return bucket
+
+
+def _bucket(key: Key, row: dict[str, Any]) -> Bucket:
+    return Bucket.from_json(str(key[0]), row)

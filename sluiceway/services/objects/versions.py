@@ -18,9 +18,9 @@ import binascii
 import secrets
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import Final
+from typing import Any, Final
 
-from sluiceway.core.store import Tx, View
+from sluiceway.core.store import Key, Tx, View
 from sluiceway.errors import Invalid, NotFound
 from sluiceway.services.objects import garbage, part_sums
 from sluiceway.services.objects.rows import BODIES, NULLS, OBJECTS, VERSIONS, Bucket
@@ -71,8 +71,11 @@ def bad_version(version: str, argument: str = "versionId") -> Invalid:
 
 def current_at(view: View, bucket: str, key: str) -> StoredObject | None:
     """The current version, None if there is none or it is a delete marker."""
-    row = view.get(OBJECTS, (bucket, key))
-    return None if row is None else StoredObject.from_json(row)
+    return view.get_as(OBJECTS, (bucket, key), _object)
+
+
+def _object(_key: Key, row: dict[str, Any]) -> StoredObject:
+    return StoredObject.from_json(row)
 
 
 def newest_kept(view: View, bucket: str, key: str) -> Kept | None:
