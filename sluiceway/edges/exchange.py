@@ -224,25 +224,28 @@ class Exchange:
 
     def _head(self, status: int, headers: list[tuple[str, str]], size: int | None) -> bytes:
         """Status line and headers. ``size`` is the length to announce where ``headers`` do not."""
-        lines = [f"{name}: {value}" for name, value in headers]
-        lines.insert(0, f"{_STATUS_LINES.get(status) or f'HTTP/1.1 {status} '}\r\n{self._wire.date}")
-        joined = "\r\n".join(lines).lower()
-        if "\r\ncontent-length:" in joined:
+        date = self._wire.date
+        lines = [_STATUS_LINES.get(status) or f"HTTP/1.1 {status} ", date]
+        lines += [f"{name}: {value}" for name, value in headers]
+        text = "\r\n".join(lines)
+        lowered = text.lower()
+        more: list[str] = []
+        if "\r\ncontent-length:" in lowered:
             self._left = int(next((value for name, value in headers if name.lower() == "content-length"), "0"))
         elif size is not None:
-            lines.append(f"content-length: {size}")
+            more.append(f"content-length: {size}")
         elif status not in _EMPTY:
-            self._unmeasured(lines)
-        if "\r\nconnection: close" in joined:
-            self.keep_alive = False
-            lines = [line for line in lines if not line.lower().startswith("connection:")]
+            self._unmeasured(more)
         if self._expects:
             # The client now leaves out its body, and the next request's bytes would be taken for it (RFC 9110, 10.1.1).
             self.keep_alive = False
-        if not self.keep_alive:
-            lines.append("connection: close")
-        text = "\r\n".join(lines)
-        ends = len(lines) + self._wire.date.count("\n")
+        if "\r\nconnection: close" in lowered:
+            self.keep_alive = False
+        elif not self.keep_alive:
+            more.append("connection: close")
+        if more:
+            text = "\r\n".join((text, *more))
+        ends = len(lines) + len(more) - 1 + date.count("\n")
         if text.count("\r") != ends or text.count("\n") != ends or "\0" in text:
             raise ValueError("a header holds a line's end")
         self.begun = True

@@ -54,6 +54,10 @@ class Headers:
         """Whether one of ``names`` (lower case) is there."""
         return not names.isdisjoint(self._first)
 
+    def has_only(self, names: frozenset[str]) -> bool:
+        """Whether nothing but ``names`` (lower case) is there."""
+        return names.issuperset(self._first)
+
     def all(self, name: str) -> list[str]:
         """Every value of ``name``, in order."""
         return [value for key, value in self.items if key == name]

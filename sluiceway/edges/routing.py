@@ -106,12 +106,12 @@ class Router:
 
 def choose(request: Request) -> str:
     """The name of the edge that answers ``request``."""
-    return _by_path(request) or _by_host(request) or _by_target(request) or _by_scope(request) or _rest(request)
+    path, host = request.raw_path, request.headers.get("host")[-HOST_CHARS_MAX:]
+    return _by_path(path, host) or _by_host(path, host) or _by_target(request) or _by_scope(request) or _rest(request)
 
 
-def _by_path(request: Request) -> str | None:
-    path = request.raw_path
-    if not path.startswith((b"/_", b"/@", b"/%")) or _names_bucket(request.host[-HOST_CHARS_MAX:]):
+def _by_path(path: bytes, host: str) -> str | None:
+    if not path.startswith((b"/_", b"/@", b"/%")) or _names_bucket(host):
         return None
     if path.startswith(b"/_api/"):
         return "api"
@@ -122,15 +122,16 @@ def _by_path(request: Request) -> str | None:
     return None
 
 
-def _by_host(request: Request) -> str | None:
-    service = _service_of(request.host[-HOST_CHARS_MAX:])
-    if service == "api" and (b"/@connections/" in request.raw_path or b"/%40connections/" in request.raw_path):
+def _by_host(path: bytes, host: str) -> str | None:
+    service = _service_of(host)
+    if service == "api" and (b"/@connections/" in path or b"/%40connections/" in path):
         return "apigatewaymanagementapi"
     return service
 
 
 @lru_cache(maxsize=256)  # clients use a few names
 def _service_of(host: str) -> str | None:
+    host = host.lower()
     if _API_HOST.match(host):
         return "api"
     if _SEARCH_HOST.search(host):
@@ -141,7 +142,7 @@ def _service_of(host: str) -> str | None:
 @lru_cache(maxsize=256)
 def _names_bucket(host: str) -> bool:
     """Whether the host is a bucket's: then the path is a key, which may look like any of our own paths."""
-    match = _S3_HOST.search(host)
+    match = _S3_HOST.search(host.lower())
     return match is not None and match.start() > 0
 
 

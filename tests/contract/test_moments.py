@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 import random
 import time
+from typing import Any
 
 import pytest
 
-from sluiceway.core.store import Store, Tx, View
+from sluiceway.core.store import Key, Store, Tx, View
 
 ROWS = 6
 SECONDS = 1.5
@@ -76,3 +77,42 @@ async def test_a_view_never_goes_back_in_time(store: Store) -> None:
         latest = number
         await asyncio.sleep(0)
     assert await store.view(lambda view: view.get("t", (0,))) == 301
+
+
+def named(key: Key, value: Any) -> tuple[Key, Any]:
+    return key, value
+
+
+def doubled(_key: Key, value: int) -> int:
+    return 2 * value
+
+
+async def test_what_is_made_of_a_row_is_made_of_the_row_that_is_there(store: Store) -> None:
+    await store.commit(count_all)
+    for number in (1, 2):
+        for _ in range(2):
+            assert await store.view(lambda view: view.get_as("t", (0,), named)) == ((0,), number)
+            assert await store.view(lambda view: view.get_as("t", (0,), doubled)) == 2 * number
+            assert await store.view(lambda view: view.get("t", (0,))) == number
+            assert await store.commit(lambda tx: tx.get_as("t", (0,), doubled)) == 2 * number
+        await store.commit(count_all)
+    await store.commit(lambda tx: tx.delete("t", (0,)))
+    assert await store.view(lambda view: view.get_as("t", (0,), doubled)) is None
+    assert await store.commit(lambda tx: tx.get_as("t", (0,), doubled)) is None
+
+
+async def test_what_was_never_committed_is_never_seen(store: Store) -> None:
+    """A function that reads what it wrote, and fails: neither the next function nor a view may find that."""
+
+    def fail(tx: Tx) -> None:
+        count_all(tx)
+        assert tx.get_as("t", (0,), doubled) == 4
+        raise RuntimeError
+
+    await store.commit(count_all)
+    for _ in range(3):
+        tasks = [store.commit(fail), store.commit(lambda tx: (tx.get("t", (0,)), tx.get_as("t", (0,), doubled)))]
+        failed, found = await asyncio.gather(*tasks, return_exceptions=True)
+        assert isinstance(failed, RuntimeError)
+        assert found == (1, 2)
+        assert await store.view(lambda view: view.get_as("t", (0,), doubled)) == 2

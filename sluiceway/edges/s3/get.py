@@ -10,7 +10,7 @@ from sluiceway.core.store import View
 from sluiceway.edges.http import Response
 from sluiceway.edges.s3.call import Call, Look, Tools
 from sluiceway.edges.s3.encryption_headers import refuse_on_read
-from sluiceway.edges.s3.headers import OVERRIDES, checksum_headers, conditions_from, http_date, object_headers
+from sluiceway.edges.s3.headers import OVERRIDES, SILENT, checksum_headers, conditions_from, http_date, object_headers
 from sluiceway.edges.s3.versions import shown_version, version_headers, version_of
 from sluiceway.edges.s3.written import expiration_headers, may_expire
 from sluiceway.errors import AccessDenied, Invalid, NotFound, PreconditionFailed, Unavailable
@@ -35,10 +35,13 @@ class Span:
 
 async def get_object(call: Call) -> Response:
     """The object's bytes: from the store where they are inline, else streamed from blobs."""
+    plain = not call.query and call.request.headers.has_only(SILENT)
     conditions = conditions_from(call.request.headers)
     for _ in range(_TRIES):
         found = await _read(call, _find)
         stored = found.stored
+        if plain and found.inline is not None:
+            return await _whole(call, stored, found.inline)
         try:
             check_read(stored, conditions)
         except NotModified as error:
@@ -55,6 +58,16 @@ async def get_object(call: Call) -> Response:
         if stream is not None:
             return Response(status, headers, stream)
     raise Unavailable("object", "The object is being changed too often to be read. Please try again.")
+
+
+async def _whole(call: Call, stored: StoredObject, body: bytes) -> Response:
+    """The answer to most reads: all of a small object, of which nothing special is asked."""
+    headers = object_headers(stored)
+    headers.extend(version_headers(shown_version(call, stored)))
+    headers.append(("content-length", str(stored.size)))
+    if may_expire(call):
+        headers.extend(await expiration_headers(call, stored))
+    return Response(200, headers, body)
 
 
 async def head_object(call: Call) -> Response:

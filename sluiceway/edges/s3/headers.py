@@ -57,9 +57,29 @@ _REFUSED: Final = (
     "x-amz-write-offset-bytes",
 )
 _META: Final = "x-amz-meta-"
-#: Headers of every request that say nothing about the object: passed over at a glance.
-_UNKEPT: Final = frozenset(
-    {"host", "authorization", "x-amz-date", "x-amz-content-sha256", "content-length", "user-agent"}
+#: Headers that say nothing about the object or its body: a request with no others need not be searched for what may be
+#: said. (Every other header may, so this list can only be too short.)
+SILENT: Final = frozenset(
+    {
+        "accept",
+        "accept-encoding",
+        "accept-language",
+        "amz-sdk-invocation-id",
+        "amz-sdk-request",
+        "authorization",
+        "connection",
+        "content-length",
+        "expect",
+        "host",
+        "origin",
+        "referer",
+        "user-agent",
+        "x-amz-content-sha256",
+        "x-amz-date",
+        "x-amz-security-token",
+        "x-amz-user-agent",
+        "x-amzn-trace-id",
+    }
 )
 _ENCODED_WORD = re.compile(r"=\?[\w-]{1,40}\?[bBqQ]\?[^?\s]*\?=")
 
@@ -69,7 +89,7 @@ def attributes_of(headers: Headers, limits: ObjectSettings) -> Attributes:
     kept: dict[str, str] = {}
     metadata: dict[str, str] = {}
     for name, value in headers.items:
-        if name in _UNKEPT:
+        if name in SILENT:
             continue
         if name.startswith(_META):
             short = name[len(_META) :]

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Final
 from urllib.parse import unquote
 
-from sluiceway.edges.http import Response
+from sluiceway.config import ObjectSettings
+from sluiceway.edges.http import Headers, Response
 from sluiceway.edges.s3 import body
 from sluiceway.edges.s3.acl import list_of
 from sluiceway.edges.s3.call import Call
@@ -14,6 +17,7 @@ from sluiceway.edges.s3.checksums import Promise, algorithm_or_default, promise_
 from sluiceway.edges.s3.deciding import look_ahead
 from sluiceway.edges.s3.get import open_pieces
 from sluiceway.edges.s3.headers import (
+    SILENT,
     attributes_of,
     check_supported,
     checksum_headers,
@@ -26,8 +30,17 @@ from sluiceway.errors import Conflict, Invalid
 from sluiceway.services.objects.buckets import Access
 from sluiceway.services.objects.checksums import running, text_of
 from sluiceway.services.objects.contents import Found
+from sluiceway.services.objects.grants import Asked
 from sluiceway.services.objects.names import check_key
-from sluiceway.services.objects.values import Attributes, Checksum, Content, Source, StoredObject
+from sluiceway.services.objects.values import (
+    NO_CONDITIONS,
+    Attributes,
+    Checksum,
+    Conditions,
+    Content,
+    Source,
+    StoredObject,
+)
 from sluiceway.services.objects.versions import bad_version
 
 _SOURCE = "x-amz-copy-source"
@@ -47,18 +60,32 @@ async def put_object(call: Call) -> Response:
     return Response(200, await stored_headers(call, stored))
 
 
+@dataclass(frozen=True, slots=True)
+class _Said:
+    """What the headers say about the object that is put."""
+
+    attributes: Attributes
+    conditions: Conditions = NO_CONDITIONS
+    acl: Asked | None = None
+    promise: Promise | None = None
+
+
+_SILENCE: Final = _Said(Attributes())
+
+
+def _said(headers: Headers, limits: ObjectSettings) -> _Said:
+    check_supported(headers)
+    return _Said(attributes_of(headers, limits), conditions_from(headers), list_of(headers), promise_of(headers))
+
+
 async def put_content(call: Call, receive: Receive, event: str) -> StoredObject:
     """Make what ``receive`` takes in the object that the request's headers describe."""
     headers = call.request.headers
     tools = call.tools
-    check_supported(headers)
+    said = _SILENCE if headers.has_only(SILENT) else _said(headers, tools.limits)
     check_key(call.key, tools.limits)
-    attributes = attributes_of(headers, tools.limits)
-    conditions = conditions_from(headers)
-    acl = list_of(headers)
-    promise = promise_of(headers)
-    content = await receive(call, promise, algorithm_or_default(promise))
-    put = (call.bucket, call.key, content, attributes, call.actor, conditions, event, acl)
+    content = await receive(call, said.promise, algorithm_or_default(said.promise))
+    put = (call.bucket, call.key, content, said.attributes, call.actor, said.conditions, event, said.acl)
     if not content.pieces:
         return await tools.store.commit(tools.objects.contents.put, *put)
     async with body.keeping(tools, content):

@@ -357,12 +357,15 @@ class SqliteTx(SqliteView):
         head = self._heads.get(log) or self._settled.get(log)
         return head if head is not None else super()._head(log)
 
-    def settle(self) -> set[str]:
-        """The function succeeded: its heads count, and the names to wake are returned."""
-        self._settled.update(self._heads)
-        names = self._names
-        self._heads, self._names, self._wrote = {}, set(), False
-        return names
+    def settle(self, names: set[str]) -> None:
+        """The function succeeded: its heads count, and ``names`` gets those to wake."""
+        if self._heads:
+            self._settled.update(self._heads)
+            self._heads = {}
+        if self._names:
+            names |= self._names
+            self._names = set()
+        self._wrote = False
 
     def finish(self) -> None:
         """The group is to be committed: write the heads."""

@@ -220,22 +220,23 @@ class Writer:
         self._connection.execute("BEGIN IMMEDIATE")
         tx = SqliteTx(self._connection, self._clock.now_ms(), self._known, self._kept)
         names: set[str] = set()
+        began = time.monotonic()
         for job in group:
-            self._attempt(tx, job, names, guarded)
+            began = self._attempt(tx, job, names, guarded, began)
             if not self._connection.in_transaction:
                 break
         return tx, names
 
-    def _attempt(self, tx: SqliteTx, job: Job, names: set[str], guarded: bool) -> None:
+    def _attempt(self, tx: SqliteTx, job: Job, names: set[str], guarded: bool, began: float) -> float:
+        """When the function, which ``began`` then, ended."""
         if guarded:
             self._connection.execute("SAVEPOINT one")
-        began = time.monotonic()
         tx.expired = False
         self._current = (tx, began, job)
         job.result, job.error = None, None
         try:
             job.result = job.fn(tx, *job.args, **job.kwargs)
-            names |= tx.settle()
+            tx.settle(names)
         except STORAGE_ERRORS:
             raise
         except apsw.InterruptError:
@@ -252,14 +253,16 @@ class Writer:
                 raise _Spoiled
             self.stats.failed += 1
             if not self._connection.in_transaction:
-                return
+                return began
             if guarded:
                 self._connection.execute("ROLLBACK TO one")
         if guarded:
             self._connection.execute("RELEASE one")
-        took_ms = (time.monotonic() - began) * 1000
+        ended = time.monotonic()
+        took_ms = (ended - began) * 1000
         if took_ms > self._limits.function_warn_ms:
             log.warning("transaction function %s took %.0f ms; all other writers waited", job.name, took_ms)
+        return ended
 
     def _one_by_one(self, group: list[Job]) -> None:
         """An interrupted function took the others' transaction with it: they run again, it does not."""
