@@ -228,7 +228,7 @@ class TopicSettings(_Section):
     subject_chars_max: int = Field(100, description="Characters of a message's subject.")
     page_max: int = Field(100, description="Topics or subscriptions on one page of a list.")
     deduplication_s: int = Field(300, description="Seconds that a FIFO topic remembers a deduplication id.")
-    token_s: int = Field(3 * 24 * 3600, description="Seconds that a subscription waits for its confirmation.")
+    token_s: int = Field(2 * 24 * 3600, description="Seconds that a subscription waits to be confirmed, or restored.")
     sweep_s: float = Field(3600.0, description="Seconds between looks for what is over and can be removed.")
     sweep_max: int = Field(500, description="Rows removed or looked at in one transaction, to keep it short.")
     sms_bytes_max: int = Field(1600, description="Characters of a text message to a phone.")

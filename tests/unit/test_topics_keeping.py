@@ -16,6 +16,7 @@ from sluiceway.core.reaction import Parked
 from sluiceway.core.store import Tx, View
 from sluiceway.core.wakeups import Wakeups
 from sluiceway.engines.sqlite.store import SqliteStore, open_store
+from sluiceway.errors import Invalid
 from sluiceway.services.reactions import Reactions, Report, bounds_of
 from sluiceway.services.topics import Publication, Published, TopicKeeper, Topics
 from tests.helpers.reactions import FakeClock
@@ -180,6 +181,71 @@ async def test_a_topic_with_many_failing_subscriptions_is_deleted_piece_by_piece
     await place.sweep()
     assert max(place.removed[1:]) <= PIECE
     assert await place.rows() == {}
+
+
+DAY_MS = 24 * 3600 * 1000
+
+
+async def test_a_subscription_that_nobody_confirms_goes_after_two_days(place: Place) -> None:
+    await place.commit(place.topics.create, "news")
+    made = [
+        await place.commit(place.topics.subscribe, "news", "email", f"reader{number}@example.com")
+        for number in range(2 * PIECE + 10)
+    ]
+    confirmed, renewed = made[0], made[1]
+    await place.commit(place.topics.confirm, confirmed.token)
+    place.clock.ms += DAY_MS
+    renewed = await place.commit(place.topics.subscribe, "news", "email", renewed.endpoint)
+    place.clock.ms += DAY_MS
+    await place.sweep()  # at two days to the millisecond it is still good
+    assert await place.view(place.topics.counts, "news") == (1, len(made) - 1)
+    place.clock.ms += 1
+    place.removed.clear()
+    await place.sweep()
+    assert max(place.removed) <= 3 * PIECE and len(place.removed) >= 3
+    assert [one.id for one in await place.view(lambda view: list(place.topics.subscriptions(view)))] == sorted(
+        [confirmed.id, renewed.id]
+    )
+    topic = await place.view(place.topics.get, "news")
+    assert topic.subscriptions == 2 and topic.deleted == 0
+    assert await place.rows("subscription_tokens", "subscription_endpoints", "reactions_by_log") == {
+        "subscription_tokens": 2, "subscription_endpoints": 2, "reactions_by_log": 2,  # one of them the notices'
+    }  # fmt: skip
+    assert (await place.commit(place.topics.confirm, confirmed.token)).id == confirmed.id  # once more, as ever
+    assert (await place.commit(place.topics.confirm, renewed.token)).confirmed
+    with pytest.raises(Invalid, match="Invalid token"):
+        await place.commit(place.topics.confirm, made[2].token)
+    again = await place.commit(place.topics.subscribe, "news", "email", made[2].endpoint)
+    assert again.id != made[2].id and not again.confirmed
+
+
+async def test_a_token_that_restores_goes_after_two_days(place: Place) -> None:
+    await place.commit(place.topics.create, "news")
+    tokens = []
+    for number in range(2):
+        made = await place.commit(place.topics.subscribe, "news", "http", f"http://example.com/{number}")
+        await place.commit(place.topics.confirm, made.token)
+        await place.commit(place.topics.unsubscribe, "news", made.id, False)
+        notices = await place.view(lambda view: view.read("topic-notices", 0, 100))
+        tokens.append(notices[-1].value["token"])
+    restored = await place.commit(place.topics.confirm, tokens[0])
+    place.clock.ms += 2 * DAY_MS + 1
+    await place.sweep()
+    assert await place.rows("subscription_tokens") == {"subscription_tokens": 1}
+    assert (await place.view(place.topics.subscription, "news", restored.id)).confirmed
+    with pytest.raises(Invalid, match="Invalid token"):
+        await place.commit(place.topics.confirm, tokens[1])
+
+
+async def test_tokens_of_a_deleted_topic_go(place: Place) -> None:
+    await place.commit(place.topics.create, "news")
+    made = await place.commit(place.topics.subscribe, "news", "http", "http://example.com/")
+    await place.commit(place.topics.confirm, made.token)
+    await place.commit(place.topics.unsubscribe, "news", made.id, False)
+    await place.commit(place.topics.delete, "news")
+    place.clock.ms += 2 * DAY_MS + 1
+    await place.sweep()
+    assert await place.rows("subscription_tokens") == {}
 
 
 async def test_the_keeper_works_as_soon_as_something_is_left(place: Place) -> None:

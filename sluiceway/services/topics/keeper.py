@@ -1,4 +1,4 @@
-"""Background work on topics: what deleted ones left behind."""
+"""Background work on topics: what deleted ones left behind, and subscriptions that nobody confirmed."""
 
 from __future__ import annotations
 
@@ -33,12 +33,19 @@ class TopicKeeper:
                 await self.sweep()
                 await asyncio.wait([woken], timeout=self._topics.limits.sweep_s)
             except (Throttled, Unavailable) as error:
-                log.warning("what deleted topics left stays for now: %s", error.message)
+                log.warning("what is over stays for now: %s", error.message)
                 await asyncio.sleep(_AGAIN_S)
             finally:
                 woken.cancel()
 
     async def sweep(self) -> None:
         """All that there is to do now."""
+        limits = self._topics.limits
         while await self._store.view(clearing.has_remains):
-            await self._store.commit(clearing.clear, self._topics.limits.sweep_max)
+            await self._store.commit(clearing.clear, limits.sweep_max)
+        after: str | None = ""
+        while after is not None:
+            over, after = await self._store.view(self._topics.overdue, after, limits.sweep_max)
+            if over:
+                await self._store.commit(self._topics.expire, over)
+            await asyncio.sleep(0)

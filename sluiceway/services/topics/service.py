@@ -375,6 +375,34 @@ class Topics:
             tx.put(TOKENS, (token,), again)
             self._notify_endpoint(tx, known, subscription, "UnsubscribeConfirmation", token)
 
+    def overdue(self, view: View, after: str, limit: int) -> tuple[list[str], str | None]:
+        """Of the next ``limit`` tokens after ``after`` those whose time is over, and where to go on (None: at the end)."""
+        rows = list(view.scan(TOKENS, start=(after + "\0",), limit=limit))
+        over = [str(key[0]) for key, row in rows if self._is_over(view, str(key[0]), row)]
+        return over, str(rows[-1][0][0]) if len(rows) == limit else None
+
+    def expire(self, tx: Tx, tokens: Sequence[str]) -> None:
+        """Remove tokens whose time is over, and the subscriptions that nobody confirmed by them (Developer Guide,
+        "Deleting an Amazon SNS topic and subscription": after 48 hours)."""
+        for token in tokens:
+            row = tx.get(TOKENS, (token,))
+            if row is None or not self._is_over(tx, token, row):
+                continue
+            found = tx.get(SUBSCRIPTIONS, (row["topic"], row["id"]))
+            if found is not None and found["token"] == token:
+                self._drop(tx, Subscription(**found))
+            else:
+                tx.delete(TOKENS, (token,))
+
+    def _is_over(self, view: View, token: str, row: dict[str, Any]) -> bool:
+        """A token that restores has a time of its own; that of a confirmed subscription is good as long as it is."""
+        if "again" in row:
+            return bool(row["until_ms"] < view.now_ms)
+        found = view.get(SUBSCRIPTIONS, (row["topic"], row["id"]))
+        if found is None or found["token"] != token:
+            return True
+        return not found["confirmed"] and bool(found["token_until_ms"] < view.now_ms)
+
     def counts(self, view: View, topic: str) -> tuple[int, int]:
         """Confirmed and pending subscriptions."""
         confirmed = [subscription.confirmed for subscription in self.subscriptions(view, topic)]
