@@ -33,6 +33,7 @@ class DeadLetterQueues(Protocol):
         attributes: dict[str, Any] | None = None,
         group_id: str | None = None,
         deduplication_id: str | None = None,
+        content: str | None = None,
     ) -> object:
         """Send a message; raises a ``DomainError`` if the queue is gone or refuses it."""
 
@@ -105,22 +106,24 @@ class Reactions:
         """``update``, but who paused it must also resume it: a change of a subscription's settings doesn't."""
         self.update(tx, replace(reaction, paused=self.get(tx, reaction.id).paused))
 
-    def delete(self, tx: Tx, reaction_id: str, at_once: int | None = None) -> None:
+    def delete(self, tx: Tx, reaction_id: str, at_once: bool = True) -> None:
         """Remove the reaction with everything that waits for it; nothing happens if it is gone.
 
-        Of very many rows the rest is removed by ``sweep``: nobody may hold up the writer that long. ``at_once`` is how
-        many are removed here (``redrive_max`` if None), for who deletes many reactions in one transaction.
+        Of very many rows the rest is removed by ``sweep``: nobody may hold up the writer that long. Without ``at_once``
+        all of them are, for who deletes many reactions in one transaction.
         """
         row = tx.get("reactions", (reaction_id,))
         if row is None:
             return
-        position = self.position(tx, reaction_id)
-        limit = self._limits.redrive_max if at_once is None else at_once
+        position = self.position(tx, reaction_id) or Position(0, 0)
         tx.delete("reactions", (reaction_id,))
         tx.delete("reactions_by_log", (row["log"], reaction_id))
         tx.delete("cursors", (reaction_id,))
-        waiting = position is not None and position.parked + position.kept > 0
-        if waiting and not self._remove_rows(tx, reaction_id, limit):
+        if at_once:
+            over = self._remove_rows(tx, reaction_id, self._limits.redrive_max)
+        else:
+            over = not (position.parked or position.kept)
+        if not over:
             tx.put(REMAINS, (reaction_id,), {})
         _changed(tx, reaction_id)
 
@@ -303,6 +306,7 @@ class Reactions:
             attributes=letter.attributes,
             group_id=(letter.group or reaction.id) if fifo else None,
             deduplication_id=f"{reaction.id}-{offset}-{tx.now_ms}"[-128:] if fifo else None,
+            content=letter.body if letter.content is None else letter.content,
         )
 
     def due(

@@ -69,9 +69,11 @@ class Queues(Definitions):
         deduplication_id: str | None = None,
         system: Mapping[str, str] | None = None,
         room: int | None = None,
+        content: str | None = None,
     ) -> Sent:
         """``send_message`` in other words."""
-        given = Message(body, attributes or _NOTHING, delay_s, group_id, deduplication_id, system or _NOTHING, room)
+        system = system or _NOTHING
+        given = Message(body, attributes or _NOTHING, delay_s, group_id, deduplication_id, system, room, content)
         return self.send_message(tx, name, given)
 
     def send_message(self, tx: Tx, name: str, message: Message) -> Sent:

@@ -111,7 +111,7 @@ class Topics:
         if topic is None:
             return
         for subscription in list(self.subscriptions(tx, name)):
-            self._erase(tx, subscription, at_once=0)
+            self._erase(tx, subscription, at_once=False)
         clearing.discard(tx, topic)
         self._reactions.clear(tx, log_of(name))
         tx.delete(TOPICS, (name,))
@@ -433,7 +433,7 @@ class Topics:
         topic = self.get(tx, subscription.topic)
         tx.put(TOPICS, (topic.name,), replace(topic, subscriptions=topic.subscriptions - 1).to_row())
 
-    def _erase(self, tx: Tx, subscription: Subscription, at_once: int | None = None) -> None:
+    def _erase(self, tx: Tx, subscription: Subscription, at_once: bool = True) -> None:
         tx.delete(SUBSCRIPTIONS, (subscription.topic, subscription.id))
         tx.delete(ENDPOINTS, (subscription.topic, subscription.protocol, subscription.endpoint))
         if subscription.token:
