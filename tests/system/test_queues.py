@@ -103,6 +103,7 @@ def test_attributes_are_checked_kept_and_shown(sqs: Any) -> None:
     assert refused(sqs.create_queue, QueueName="bad name") == "InvalidParameterValue"
     assert refused(sqs.create_queue, QueueName="x.fifo") == "InvalidParameterValue"
     assert refused(sqs.create_queue, QueueName="x", Attributes={"FifoQueue": "true"}) == "InvalidParameterValue"
+    assert refused(sqs.create_queue, QueueName="x", Attributes={"FifoQueue": "false"}) == "InvalidAttributeName"
 
 
 def test_queues_are_listed_in_pages(sqs: Any) -> None:
@@ -516,6 +517,8 @@ def test_wrong_parameters_for_the_type_of_queue(sqs: Any) -> None:
     sqs.send_message(MessageGroupId="tenant", **given)  # a fair queue
     assert take(sqs, standard, AttributeNames=["MessageGroupId"])[0]["Attributes"] == {"MessageGroupId": "tenant"}
     assert refused(sqs.set_queue_attributes, QueueUrl=url, Attributes={"FifoQueue": "false"}) == "InvalidAttributeValue"
+    wrong_one = {"QueueUrl": standard, "Attributes": {"FifoQueue": "false"}}
+    assert refused(sqs.set_queue_attributes, **wrong_one) == "InvalidAttributeName"
 
 
 def test_a_group_waits_for_what_is_in_flight(sqs: Any) -> None:
