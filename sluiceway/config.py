@@ -228,7 +228,9 @@ class TopicSettings(_Section):
     subject_chars_max: int = Field(100, description="Characters of a message's subject.")
     page_max: int = Field(100, description="Topics or subscriptions on one page of a list.")
     deduplication_s: int = Field(300, description="Seconds that a FIFO topic remembers a deduplication id.")
-    token_s: int = Field(3 * 24 * 3600, description="Seconds that a subscription waits for its confirmation.")
+    token_s: int = Field(2 * 24 * 3600, description="Seconds that a subscription waits to be confirmed, or restored.")
+    sweep_s: float = Field(3600.0, description="Seconds between looks for what is over and can be removed.")
+    sweep_max: int = Field(500, description="Rows removed or looked at in one transaction, to keep it short.")
     sms_bytes_max: int = Field(1600, description="Characters of a text message to a phone.")
 
 
@@ -270,9 +272,7 @@ class DeliverySettings(_Section):
     sms_authorization: SecretStr = Field(SecretStr(""), description="Header Authorization for it (`Bearer ...`).")
     sms_from: str = Field("", description="Sender number or name at the gateway, if a message names none.")
     sms_price_usd: float = Field(0.00645, description="USD that a text message counts against the month's limit.")
-    sms_spend_usd: int = Field(
-        1, description="USD for text messages a month, if SetSMSAttributes sets none; AWS's own."
-    )
+    sms_spend_usd: int = Field(1, description="USD for text messages a month, unless set by SetSMSAttributes; AWS's.")
     outbox_max: int = Field(10_000, description="Mails and text messages kept in the outbox; older ones are dropped.")
 
 

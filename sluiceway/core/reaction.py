@@ -219,11 +219,13 @@ class DeadLetter:
 class Letter:
     """What is sent to a dead-letter queue. ``attributes`` are SQS message attributes
     ({"Name": {"DataType": "String", "StringValue": "..."}}). ``group`` is the message group in a FIFO queue; each
-    reaction's letters are one of their own if it is empty."""
+    reaction's letters are one of their own if it is empty. ``content`` is what of it counts against the queue's limit,
+    the body if it is None: nothing is too large for its reason."""
 
     body: str
     attributes: dict[str, dict[str, Any]] = field(default_factory=dict)
     group: str = ""
+    content: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -33,6 +33,7 @@ from sluiceway.services.objects import garbage
 from sluiceway.services.objects.lifecycle.runner import LifecycleRunner
 from sluiceway.services.queues import Moves, QueueKeeper, QueueMover
 from sluiceway.services.tables import TtlSweeper
+from sluiceway.services.topics import TopicKeeper
 
 log = logging.getLogger(__name__)
 
@@ -82,6 +83,7 @@ class Node:
         self._keep("search", self.feeder.run)
         await self.dispatcher.start()
         self._keep("queues", self.poller.run)
+        self._keep("topic-keeper", TopicKeeper(s.store, s.topics, s.wakeups).run)
         self._keep("queue-keeper", QueueKeeper(s.store, s.queues, s.wakeups).run)
         self._keep("queue-mover", QueueMover(s.store, Moves(s.queues), s.wakeups).run)
         await self.edges.sockets.start()

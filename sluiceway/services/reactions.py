@@ -15,7 +15,7 @@ from typing import Any, Final, Protocol
 from sluiceway.config import ReactionSettings
 from sluiceway.core.identity import Arn
 from sluiceway.core.reaction import DeadLetter, Letter, Parked, Position, Reaction, ReactionStatus
-from sluiceway.core.store import Tx, View
+from sluiceway.core.store import Bounds, Tx, View
 from sluiceway.errors import AlreadyExists, DomainError, Invalid, NotFound
 
 REMAINS: Final = "reaction_remains"
@@ -33,6 +33,7 @@ class DeadLetterQueues(Protocol):
         attributes: dict[str, Any] | None = None,
         group_id: str | None = None,
         deduplication_id: str | None = None,
+        content: str | None = None,
     ) -> object:
         """Send a message; raises a ``DomainError`` if the queue is gone or refuses it."""
 
@@ -105,18 +106,24 @@ class Reactions:
         """``update``, but who paused it must also resume it: a change of a subscription's settings doesn't."""
         self.update(tx, replace(reaction, paused=self.get(tx, reaction.id).paused))
 
-    def delete(self, tx: Tx, reaction_id: str) -> None:
+    def delete(self, tx: Tx, reaction_id: str, at_once: bool = True) -> None:
         """Remove the reaction with everything that waits for it; nothing happens if it is gone.
 
-        Of very many rows the rest is removed by ``sweep``: nobody may hold up the writer that long.
+        Of very many rows the rest is removed by ``sweep``: nobody may hold up the writer that long. Without ``at_once``
+        all of them are, for who deletes many reactions in one transaction.
         """
         row = tx.get("reactions", (reaction_id,))
         if row is None:
             return
+        position = self.position(tx, reaction_id) or Position(0, 0)
         tx.delete("reactions", (reaction_id,))
         tx.delete("reactions_by_log", (row["log"], reaction_id))
         tx.delete("cursors", (reaction_id,))
-        if not self._remove_rows(tx, reaction_id, self._limits.redrive_max):
+        if at_once:
+            over = self._remove_rows(tx, reaction_id, self._limits.redrive_max)
+        else:
+            over = not (position.parked or position.kept)
+        if not over:
             tx.put(REMAINS, (reaction_id,), {})
         _changed(tx, reaction_id)
 
@@ -299,6 +306,7 @@ class Reactions:
             attributes=letter.attributes,
             group_id=(letter.group or reaction.id) if fifo else None,
             deduplication_id=f"{reaction.id}-{offset}-{tx.now_ms}"[-128:] if fifo else None,
+            content=letter.body if letter.content is None else letter.content,
         )
 
     def due(
@@ -424,9 +432,7 @@ def _remains_of(log: str) -> str:
 
 def _start(view: View, log: str, offset: int | None, time_ms: int) -> int:
     """Where a replay begins; see ``Reactions.replay``."""
-    bounds, cleared = view.bounds(log), view.get(REMAINS, (_remains_of(log),))
-    if cleared is not None:  # what is below was another's
-        bounds = replace(bounds, first=max(bounds.first, cleared["before"]))
+    bounds = bounds_of(view, log)
     if offset is not None:
         if not bounds.first <= offset <= bounds.next:
             kept = f"has the offsets {bounds.first} to {bounds.next - 1}" if bounds.first < bounds.next else "is empty"
@@ -448,6 +454,12 @@ def _put_parked(tx: Tx, reaction_id: str, next_try_ms: int, offset: int, row: di
     while tx.get("parked", (reaction_id, next_try_ms, offset)) is not None:
         next_try_ms += 1
     tx.put("parked", (reaction_id, next_try_ms, offset), row)
+
+
+def bounds_of(view: View, log: str) -> Bounds:
+    """What the log holds without what was cleared and is still being removed: that was another's of the same name."""
+    bounds, cleared = view.bounds(log), view.get(REMAINS, (_remains_of(log),))
+    return bounds if cleared is None else replace(bounds, first=max(bounds.first, cleared["before"]))
 
 
 def offset_at(view: View, log: str, time_ms: int) -> int:

@@ -28,10 +28,10 @@ from helpers.server import ServerProcess, eventually
 sys.path.insert(0, str(Path(__file__).parent))
 
 from chain.checks import Checks
-from chain.findings import Findings
 from chain.load import Load
-from chain.look import Look, kept
 from chain.receiver import Receiver
+from shared.findings import Findings
+from shared.look import Look, kept
 
 SEED = int(os.environ.get("SLUICEWAY_TEST_SEED", time.time_ns() % 1_000_000))
 KILLS = int(os.environ.get("SLUICEWAY_TEST_KILLS", "30"))
@@ -151,7 +151,7 @@ def test_nothing_is_lost_or_doubled_by_kills(chain: ServerProcess, receiver: Rec
         killer.run(KILLS)
     finally:
         load.end()
-    receiver.refusing = False
+    receiver.moods.refusing = False
     killed_s = time.monotonic() - began
     look = Look(chain, outputs)
     findings.none("reactions that don't come to an end", settled(look, SETTLE_S))

@@ -1,4 +1,5 @@
-"""SIGKILL under load, over delivery: publishers, a bucket, queues, a FIFO topic, a webhook, mail and text messages.
+"""SIGKILL under load, over delivery: publishers, a bucket, queues, a FIFO topic, a webhook, mail, text messages and a
+function.
 
 Clients publish, upload, send, receive and delete all the time while the server is killed at random moments and started
 again. Afterwards every acknowledged publication reached every subscription that existed: exactly once in queues, at
@@ -9,6 +10,7 @@ received again; what was given up has its reason. For a longer run, or to repeat
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import random
@@ -16,23 +18,25 @@ import shutil
 import sys
 import tempfile
 import time
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from helpers.server import ServerProcess, eventually
+from helpers.server import TRUST, ServerProcess, eventually
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from chain.findings import Findings
-from chain.look import Look, kept
 from delivery.checks import Checks, tries
 from delivery.load import Load
 from delivery.outside import Outside
+from shared.findings import Findings
+from shared.look import Look, kept
 
 SEED = int(os.environ.get("SLUICEWAY_TEST_SEED", time.time_ns() % 1_000_000))
 KILLS = int(os.environ.get("SLUICEWAY_TEST_KILLS", "50"))
+SUBSCRIBER = Path(__file__).parent / "delivery" / "subscriber.py"
 UP_S = (0.1, 0.9)  # from the server's first answer to its death
 SETTLE_S = 60 + KILLS / 2
 
@@ -70,6 +74,23 @@ def queue(server: ServerProcess, name: str) -> tuple[str, str]:
     return url, arn
 
 
+def function(server: ServerProcess, outside_url: str) -> str:
+    """The ARN of a new function that topics may call, and that tells ``outside_url``."""
+    client = server.client("lambda")
+    role = server.client("iam").create_role(RoleName="tell", AssumeRolePolicyDocument=TRUST)["Role"]["Arn"]
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        archive.write(SUBSCRIBER, SUBSCRIBER.name)
+    made = client.create_function(
+        FunctionName="tell", Runtime="python3.11", Handler="subscriber.handler", Role=role, Timeout=20,
+        Code={"ZipFile": buffer.getvalue()}, Environment={"Variables": {"OUTSIDE": outside_url}},
+    )  # fmt: skip
+    client.add_permission(
+        FunctionName="tell", StatementId="sns", Action="lambda:InvokeFunction", Principal="sns.amazonaws.com"
+    )
+    return str(made["FunctionArn"])
+
+
 def furnish(server: ServerProcess, outside: Outside) -> dict[str, str]:
     """Topics, queues, a bucket, and every subscription confirmed."""
     sns, s3 = server.client("sns"), server.client("s3")
@@ -88,6 +109,7 @@ def furnish(server: ServerProcess, outside: Outside) -> dict[str, str]:
     sns.subscribe(TopicArn=news, Protocol="http", Endpoint=f"{outside.url}/hook", Attributes=policy)
     sns.subscribe(TopicArn=news, Protocol="email", Endpoint="reader@example.com", Attributes=loud)
     sns.subscribe(TopicArn=news, Protocol="sms", Endpoint="+15550123", Attributes=loud)
+    sns.subscribe(TopicArn=news, Protocol="lambda", Endpoint=function(server, outside.url), Attributes=loud)
     for token in eventually(lambda: outside.tokens if len(outside.tokens) == 2 else None):
         sns.confirm_subscription(TopicArn=news, Token=token)
     s3.create_bucket(Bucket="uploads")
@@ -134,7 +156,7 @@ def test_every_subscriber_gets_everything_through_kills(server: ServerProcess, o
         kill(server, dice, KILLS - KILLS // 2)
     finally:
         load.end()
-    outside.refusing = False
+    outside.moods.refusing = False
     killed_s = time.monotonic() - began
     look = Look(server, places)
     findings.none("reactions that don't come to an end", settled(look, places, SETTLE_S))
@@ -148,7 +170,7 @@ def test_every_subscriber_gets_everything_through_kills(server: ServerProcess, o
     checks.kept(there)
     outward = ", ".join(f"{sum(found.total() for found in got.values())} {kind}" for kind, got in outside.got.items())
     print(
-        f"\nseed {SEED}: {KILLS} kills; acknowledged {tries(load.kinds)}; came {outward}; {outside.refused} refused; "
+        f"\nseed {SEED}: {KILLS} kills; acknowledged {tries(load.kinds)}; came {outward}; {outside.moods.refused} refused; "
         f"{len(there.excuses)} parked or dead; {killed_s:.0f} s of load, {settled_s:.0f} s to settle"
     )
     log = "\n".join(list(server.lines)[-60:])

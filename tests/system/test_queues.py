@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import json
+import os
+import re
+import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError
+from helpers.raw import serialized, signed
 from helpers.server import ServerProcess, eventually
 
 
@@ -97,6 +103,7 @@ def test_attributes_are_checked_kept_and_shown(sqs: Any) -> None:
     assert refused(sqs.create_queue, QueueName="bad name") == "InvalidParameterValue"
     assert refused(sqs.create_queue, QueueName="x.fifo") == "InvalidParameterValue"
     assert refused(sqs.create_queue, QueueName="x", Attributes={"FifoQueue": "true"}) == "InvalidParameterValue"
+    assert refused(sqs.create_queue, QueueName="x", Attributes={"FifoQueue": "false"}) == "InvalidAttributeName"
 
 
 def test_queues_are_listed_in_pages(sqs: Any) -> None:
@@ -371,6 +378,56 @@ def test_a_long_poll_is_woken_at_once_and_ends_empty_at_its_time(sqs: Any) -> No
         assert polled.result()[0]["Body"] == "now" and time.monotonic() - sent < 2
 
 
+async def ask(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, request: bytes) -> tuple[Any, float]:
+    """The answer to a request, and when it was there."""
+    writer.write(request)
+    head = await reader.readuntil(b"\r\n\r\n")
+    length = re.search(rb"(?i)content-length: (\d+)", head)
+    assert head.startswith(b"HTTP/1.1 200") and length is not None
+    return json.loads(await reader.readexactly(int(length[1]))), time.monotonic()
+
+
+async def poll(server: ServerProcess, request: bytes) -> tuple[str, float]:
+    """The message that a long poll got, and when."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+    answer, now = await ask(reader, writer, request)
+    writer.close()
+    return str(answer["Messages"][0]["Body"]), now
+
+
+def used_s(server: ServerProcess) -> float:
+    """The server's processor time (proc(5), stat)."""
+    assert server.process is not None
+    fields = Path(f"/proc/{server.process.pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+async def test_each_of_500_pollers_gets_one_of_500_messages_at_once(server: ServerProcess, sqs: Any) -> None:
+    """Each message makes one look at the queue, not all 500: that took ten times as long."""
+    url, total = made(sqs, "crowd"), 500
+
+    def request(operation: str, **more: Any) -> bytes:
+        plain = serialized("sqs", operation, {"QueueUrl": url, **more})
+        return signed(plain, server.port, server.key, "sqs").wire(server.port)
+
+    receive = request("ReceiveMessage", MaxNumberOfMessages=1, WaitTimeSeconds=20)
+    sends = [request("SendMessage", MessageBody=str(at)) for at in range(total)]
+    polls = [asyncio.create_task(poll(server, receive)) for _ in range(total)]
+    await asyncio.sleep(2)
+    assert not any(one.done() for one in polls)
+    reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+    before_s = used_s(server)
+    sent = [(await ask(reader, writer, send))[1] for send in sends]
+    async with asyncio.timeout(10):
+        got = dict(await asyncio.gather(*polls))
+    writer.close()
+    assert sorted(got, key=int) == [str(at) for at in range(total)]
+    late_s = sorted(got[str(at)] - sent[at] for at in range(total))
+    assert late_s[total // 2] < 0.3 and late_s[-1] < 2, late_s[-5:]
+    assert used_s(server) - before_s < 2.5  # it is 0.6
+
+
 def test_no_two_receivers_get_a_message_within_its_visibility_timeout(server: ServerProcess, sqs: Any) -> None:
     url, total = made(sqs, "many", VisibilityTimeout="600"), 300
     seen: list[str] = []
@@ -460,6 +517,8 @@ def test_wrong_parameters_for_the_type_of_queue(sqs: Any) -> None:
     sqs.send_message(MessageGroupId="tenant", **given)  # a fair queue
     assert take(sqs, standard, AttributeNames=["MessageGroupId"])[0]["Attributes"] == {"MessageGroupId": "tenant"}
     assert refused(sqs.set_queue_attributes, QueueUrl=url, Attributes={"FifoQueue": "false"}) == "InvalidAttributeValue"
+    wrong_one = {"QueueUrl": standard, "Attributes": {"FifoQueue": "false"}}
+    assert refused(sqs.set_queue_attributes, **wrong_one) == "InvalidAttributeName"
 
 
 def test_a_group_waits_for_what_is_in_flight(sqs: Any) -> None:

@@ -139,7 +139,7 @@ def attributes(stacks: Stacks, url: str) -> dict[str, str]:
 def test_create_update_and_delete(stacks: Stacks) -> None:
     before = stacks.things()
     first = of(
-        Kept=queue(VisibilityTimeout=11), Named=queue(QueueName="named-one"), Removed=queue(),
+        Kept=queue(VisibilityTimeout=11), Named=queue(QueueName="named-one"), Removed=queue(FifoQueue=False),
         Told={"Type": "AWS::SNS::Topic"},
     )  # fmt: skip
     first["Parameters"] = {"Delay": {"Type": "Number", "Default": 1}}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import io
 import json
 import urllib.error
@@ -165,6 +166,51 @@ def test_messages_above_256_kib_are_for_queues_and_functions(sns: Any, sqs: Any)
     assert "MaximumMessageSize" in refused(sns.subscribe, TopicArn=arn, Protocol="email", Endpoint="a@example.com")[2]
     sns.publish(TopicArn=arn, Message="x" * 900_000)
     assert len(received(sqs, url, 1)[0]["Body"]) == 900_000
+
+
+@pytest.mark.parametrize(
+    ("limit", "text"),
+    [(256 * 1024, "x"), (1024 * 1024, "x"), (1024 * 1024, '"'), (1024 * 1024, "ü"), (1024 * 1024, "\n")],
+)
+def test_what_was_published_arrives_however_large_its_document_is(sns: Any, sqs: Any, limit: int, text: str) -> None:
+    """Also where the queue takes no more than the topic, and in the queue for what could not be delivered."""
+    name = f"full-{limit}-{ord(text)}"
+    arn = topic_of(sns, name, MaximumMessageSize=str(limit))
+    places = {kind: queue_of(sqs, f"{name}-{kind}", MaximumMessageSize=str(limit)) for kind in ("doc", "raw", "dead")}
+    for kind in ("doc", "raw"):
+        raw = {"RawMessageDelivery": str(kind == "raw").lower()}
+        sns.subscribe(TopicArn=arn, Protocol="sqs", Endpoint=places[kind][1], Attributes=raw)
+    letters = {"RedrivePolicy": json.dumps({"deadLetterTargetArn": places["dead"][1]})}
+    sns.subscribe(TopicArn=arn, Protocol="sqs", Endpoint=places["doc"][1] + "-gone", Attributes=letters)
+    attribute = {"name": {"DataType": "String", "StringValue": "value"}}
+    message = text * ((limit - len("nameStringvalue")) // len(text.encode()))
+    more = {"Subject": "s" * 100, "MessageAttributes": attribute}
+    sns.publish(TopicArn=arn, Message=message, **more)
+    assert (
+        refused(sns.publish, TopicArn=arn, Message=message + text, **more)[2] == "Invalid parameter: Message too long"
+    )
+    [raw_one] = received(sqs, places["raw"][0], 1)
+    assert raw_one["Body"] == message and raw_one["MessageAttributes"] == attribute
+    for kind in ("doc", "dead"):
+        [one] = received(sqs, places[kind][0], 1)
+        document = json.loads(one["Body"])
+        assert document["Message"] == message and document["MessageAttributes"]["name"]["Value"] == "value"
+        assert len(one["Body"].encode()) > limit
+        assert one["MD5OfBody"] == hashlib.md5(one["Body"].encode()).hexdigest()
+
+
+def test_a_queue_still_refuses_a_message_above_its_own_limit(sns: Any, sqs: Any) -> None:
+    arn = topic_of(sns, "narrow")
+    url, queue = queue_of(sqs, "narrow", MaximumMessageSize="1024")
+    dead_url, dead = queue_of(sqs, "narrow-dead")
+    letters = {"RedrivePolicy": json.dumps({"deadLetterTargetArn": dead})}
+    sns.subscribe(TopicArn=arn, Protocol="sqs", Endpoint=queue, Attributes=letters)
+    sns.publish(TopicArn=arn, Message="x" * 1024)
+    sns.publish(TopicArn=arn, Message="y" * 1025)
+    assert json.loads(received(sqs, url, 1)[0]["Body"])["Message"] == "x" * 1024
+    [letter] = received(sqs, dead_url, 1)
+    assert json.loads(letter["Body"])["Message"] == "y" * 1025
+    assert "shorter than 1024 bytes" in letter["MessageAttributes"]["ErrorMessage"]["StringValue"]
 
 
 def test_tags(sns: Any) -> None:
@@ -651,7 +697,11 @@ def test_a_functions_failures_are_its_own_and_the_subscriptions_are_those_to_cal
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w") as archive:
         archive.writestr(
-            "main.py", "def handler(event, context):\n    raise ValueError(event['Records'][0]['Sns']['Message'])"
+            "main.py",
+            "def handler(event, context):\n"
+            "    text = event['Records'][0]['Sns']['Message']\n"
+            "    print(f'{len(text)} characters')\n"
+            "    raise ValueError(text)",
         )
     arn = client.create_function(FunctionName="fails", Runtime="python3.11", Handler="main.handler", Role=role, Timeout=10,
                                  Code={"ZipFile": buffer.getvalue()})["FunctionArn"]  # fmt: skip
@@ -675,4 +725,8 @@ def test_a_functions_failures_are_its_own_and_the_subscriptions_are_those_to_cal
     assert told["requestContext"]["condition"] == "RetriesExhausted"
     assert told["responsePayload"]["errorMessage"] == "in time"
     assert told["requestPayload"]["Records"][0]["EventSource"] == "aws:sns"
+    sns.set_topic_attributes(TopicArn=topic, AttributeName="MaximumMessageSize", AttributeValue=str(1024 * 1024))
+    sns.publish(TopicArn=topic, Message='"' * 1024 * 1024)  # which is twice as much within the event
+    logged = {"logGroupName": "/aws/lambda/fails", "filterPattern": '"1048576 characters"'}
+    eventually(lambda: server.client("logs").filter_log_events(**logged)["events"])
     assert sqs.receive_message(QueueUrl=lost_url).get("Messages", []) == []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import json
 from collections.abc import AsyncIterator
@@ -12,7 +13,7 @@ from urllib.parse import parse_qsl
 
 import pytest
 from aiohttp import web
-from helpers.targets import Endpoint, Kit, a_kit, an_endpoint, deliver, message, reaction
+from helpers.targets import FIRST, Endpoint, Kit, a_kit, an_endpoint, deliver, message, reaction
 from pydantic import SecretStr
 
 from sluiceway.config import DeliverySettings
@@ -132,6 +133,47 @@ async def test_the_month_has_a_limit(kit: Kit, endpoint: Endpoint, twilio: Twili
     await send(kit, **given)
     await kit.store.commit(texting.set_attributes, {"MonthlySpendLimit": "0"})
     assert (await fails(kit, **given)).permanent and len(twilio.sent) == 4
+
+
+async def test_the_limit_holds_however_many_are_sent_at_once(kit: Kit, endpoint: Endpoint) -> None:
+    """Ten at the same time, of which three fit, and whose gateway answers when all have come."""
+    given, texting = settings(endpoint, sms_price_usd=0.3), Texting(DeliverySettings(sms_price_usd=0.3))
+    answers = asyncio.Event()
+
+    async def answer(request: web.Request) -> web.Response:
+        await answers.wait()
+        return web.json_response({"sid": "SM1"}, status=201)
+
+    endpoint.answer = answer
+    target = kit.targets(**given)["sms"]
+    given_to = reaction("sms", PHONE), [message("hi")], FIRST
+    tries = [asyncio.create_task(target.deliver(*given_to)) for _ in range(10)]  # type: ignore[var-annotated]
+    for _ in range(500):
+        if len(endpoint.got) >= 3 and sum(task.done() for task in tries) >= 7:
+            break
+        await asyncio.sleep(0.01)
+    assert await kit.store.view(texting.spent) == Decimal("0.9") and len(endpoint.got) == 3
+    answers.set()
+    results = await asyncio.gather(*tries, return_exceptions=True)
+    refused = [result for result in results if isinstance(result, DeliveryFailed)]
+    assert len(refused) == 7 and len(endpoint.got) == 3
+    assert not any(one.permanent for one in refused)  # those under way might have failed, and made room
+    assert await kit.store.view(texting.spent) == Decimal("0.9")
+    with pytest.raises(DeliveryFailed) as caught:
+        await target.deliver(*given_to)
+    assert caught.value.permanent
+    await target.close()
+
+
+async def test_what_was_not_sent_is_given_back_to_its_month(kit: Kit, endpoint: Endpoint, twilio: TwilioServer) -> None:
+    given, texting = settings(endpoint, sms_price_usd=0.6), Texting(DeliverySettings(sms_price_usd=0.6))
+    for to in ERRORS:
+        await fails(kit, to, **given)
+        assert await kit.store.view(texting.spent) == 0
+    endpoint.answer = lambda request: web.Response(status=200, text="gibberish" * 1000)
+    await send(kit, **given)
+    assert await kit.store.view(texting.spent) == Decimal("0.6")
+    assert (await fails(kit, **given)).permanent
 
 
 async def test_last_months_spending_does_not_count(kit: Kit) -> None:

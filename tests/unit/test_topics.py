@@ -73,7 +73,7 @@ class FakeQueues:
 class FakeFunctions(FakeQueues):
     """Functions as rows."""
 
-    def enqueue(self, tx: Tx, name: str, payload: Any, *, request_id: str | None = None, source: str = "") -> str:
+    def enqueue(self, tx: Tx, name: str, payload: Any, **more: Any) -> str:
         tx.append(f"sent/{name}", payload)
         return "id"
 

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import asyncio
 import base64
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, Final
 
 from sluiceway.config import QueueSettings
-from sluiceway.core.store import Store, View
+from sluiceway.core.store import Store
 from sluiceway.core.wakeups import Wakeups
 from sluiceway.edges.aws.operations import Call, ErrorTable, Output
+from sluiceway.edges.aws.sqs_waiting import SqsWaiting
 from sluiceway.errors import DomainError, Invalid, Throttled, TooLarge
 from sluiceway.services.queues import Message, Queues, Received, Sent
 from sluiceway.services.queues.attributes import unknown
@@ -56,7 +57,7 @@ class SqsMessages:
     ) -> None:
         self._store = store
         self._queues = queues
-        self._wakeups = wakeups
+        self._waiting = SqsWaiting(store, queues, wakeups)
         self._limits = limits
         self._name_of = name_of
         self._errors = errors
@@ -121,32 +122,17 @@ class SqsMessages:
         """Messages, or nothing after ``wait_s`` (the queue's own, if None).
 
         The first try is a transaction without a look before it: the writer has the queue's pages at hand, and one that
-        finds nothing writes nothing. Who waits then looks only when the queue was touched, or something is due.
+        finds nothing writes nothing. Who waits then is called when there is something.
         """
         if wait_s is None:
             queue = await self._store.view(self._queues.get, name)
             wait_s = queue.number("ReceiveMessageWaitTimeSeconds", 0)
         patient = wait_s > 0
-        messages = await self._receive(name, count, visibility_s, attempt, patient=patient)
+        receive = partial(self._receive, name, count, visibility_s, attempt, patient=patient)
+        messages = await receive()
         if messages or not patient:
             return messages
-        loop = asyncio.get_running_loop()
-        until_s = loop.time() + wait_s
-        while (left_s := until_s - loop.time()) > 0 and not self._wakeups.ending:
-            woken = self._wakeups.expect(f"queue/{name}")
-            try:
-                due_ms, now_ms = await self._store.view(self._look, name)
-                if due_ms is not None and due_ms <= now_ms:
-                    messages = await self._receive(name, count, visibility_s, attempt, patient=patient)
-                    if messages:
-                        return messages
-                    due_ms = None  # not for us now: another took it, or too much is in flight
-                pause_s = left_s if due_ms is None else min(left_s, max(0.001, (due_ms - now_ms) / 1000))
-                if not self._wakeups.ending:
-                    await asyncio.wait([woken], timeout=pause_s)
-            finally:
-                woken.cancel()
-        return []
+        return await self._waiting.take(name, count, wait_s, receive)
 
     async def _receive(
         self, name: str, count: int, visibility_s: int | None, attempt: str | None, *, patient: bool
@@ -158,11 +144,6 @@ class SqsMessages:
             if patient and error.kind == "in_flight":
                 return []
             raise
-
-    def _look(self, view: View, name: str) -> tuple[int | None, int]:
-        """When there is something, and what time it is."""
-        self._queues.get(view, name)
-        return self._queues.next_visible_ms(view, name), view.now_ms
 
     # -- afterwards
 

@@ -24,7 +24,7 @@ from sluiceway.edges.own.reactions import ReactionPages
 from sluiceway.edges.sigv4 import SignatureVerifier
 from sluiceway.errors import AccessDenied, DomainError, Invalid, NotFound, Unauthenticated, Unavailable
 from sluiceway.services.accounts import Accounts
-from sluiceway.services.reactions import Reactions, offset_at
+from sluiceway.services.reactions import Reactions, bounds_of, offset_at
 
 log = logging.getLogger(__name__)
 
@@ -189,7 +189,7 @@ def _number(query: dict[str, str], name: str, default: int) -> int:
 
 def _read(view: View, name: str, begin: str, limit: int) -> dict[str, Any]:
     """Entries from an offset, or (``@`` and milliseconds) from a time."""
-    bounds = view.bounds(name)
+    bounds = bounds_of(view, name)
     if begin.startswith("@"):
         if not _WHOLE.match(begin[1:] or "0"):
             raise Invalid("number", "from must be an offset, @ and milliseconds since 1970, or end.")
@@ -198,7 +198,7 @@ def _read(view: View, name: str, begin: str, limit: int) -> dict[str, Any]:
         offset = bounds.next
     else:
         offset = int(begin) if _WHOLE.match(begin) else bounds.first
-    entries = view.read(name, offset, limit)
+    entries = view.read(name, max(offset, bounds.first), limit)
     following = entries[-1].offset + 1 if entries else max(offset, bounds.first)
     return {
         "entries": [{"offset": item.offset, "time_ms": item.time_ms, "value": _plain(item.value)} for item in entries],

@@ -230,6 +230,8 @@ class Queue(Provider):
         fifo = str(props.get("FifoQueue", "")).lower() == "true"
         name = props.get("QueueName") or (ctx.name(75) + ".fifo" if fifo else ctx.name(80))
         attributes = _texts(pick(props, *_QUEUE_ATTRIBUTES))
+        if not fifo:  # a standard queue's may be false in a template, and is unknown to CreateQueue
+            attributes.pop("FifoQueue", None)
         made = await ctx.call("sqs", "CreateQueue", QueueName=name, Attributes=attributes, tags=tag_map(props))
         return self._made(ctx, made["QueueUrl"], name)
 

@@ -10,13 +10,22 @@ from sluiceway.core.store import Entry, Tx, View
 from sluiceway.reactions.target import InStoreTarget
 from sluiceway.reactions.targets.notification import NotificationTarget
 from sluiceway.reactions.targets.queue import Authorize, sns_principal, source
-from sluiceway.services.topics.envelopes import Envelopes
+from sluiceway.services.topics.envelopes import Envelopes, text_for
 
 
 class Functions(Protocol):
     """The function service, as far as this target needs it."""
 
-    def enqueue(self, tx: Tx, name: str, payload: Any, *, request_id: str | None = None, source: str = "") -> str: ...
+    def enqueue(
+        self,
+        tx: Tx,
+        name: str,
+        payload: Any,
+        *,
+        request_id: str | None = None,
+        source: str = "",
+        content: str | None = None,
+    ) -> str: ...
 
     def policy(self, view: View, name: str, /) -> dict[str, Any] | None: ...
 
@@ -39,4 +48,5 @@ class FunctionTarget(NotificationTarget, InStoreTarget):
         conditions = source(self._scope, options["topic_arn"])
         self._authorize(self._principal, "lambda:InvokeFunction", resource, conditions, policy)
         event = self.envelopes.function_event(entry.value, options)
-        self._functions.enqueue(tx, name, event, source=options["topic_arn"])
+        content = text_for(entry.value, "lambda")  # what was published must arrive, whatever is around it
+        self._functions.enqueue(tx, name, event, source=options["topic_arn"], content=content)

@@ -33,4 +33,5 @@ class NotificationTarget(BaseTarget):
             self.content(entry.value, reaction.target.options),
             {name: {"DataType": "String", "StringValue": text or "unknown"} for name, text in attributes.items()},
             entry.value.get("group") or "",
+            text_for(entry.value, reaction.target.options["protocol"]),
         )

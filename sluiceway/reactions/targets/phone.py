@@ -8,7 +8,7 @@ from typing import Any
 
 from sluiceway.core.clock import Clock
 from sluiceway.core.reaction import Reaction
-from sluiceway.core.store import Entry, Store
+from sluiceway.core.store import Entry, Store, Tx
 from sluiceway.errors import Invalid
 from sluiceway.reactions.target import Attempt, Delivered, DeliveryFailed, OutwardTarget
 from sluiceway.reactions.targets.gateways import Gateway, OptedOut
@@ -16,7 +16,7 @@ from sluiceway.reactions.targets.notification import NotificationTarget
 from sluiceway.reactions.targets.web import Web
 from sluiceway.services.outbox import Note, Outbox
 from sluiceway.services.topics.envelopes import Envelopes, text_for
-from sluiceway.services.topics.texting import Text, Texting, choices_of
+from sluiceway.services.topics.texting import Prepared, Text, Texting, choices_of
 
 
 def text_of(to: str, body: str, message_id: str, choices: Mapping[str, Any]) -> Text:
@@ -27,7 +27,11 @@ def text_of(to: str, body: str, message_id: str, choices: Mapping[str, Any]) -> 
 
 
 class Texter:
-    """Sends text messages; without a gateway they go to the outbox, and cost nothing."""
+    """Sends text messages; without a gateway they go to the outbox, and cost nothing.
+
+    What a message costs is set aside before it is sent, and given back when the gateway did not take it. What a crash
+    or a stop interrupts stays counted: nobody knows whether it was sent.
+    """
 
     def __init__(self, store: Store, texting: Texting, outbox: Outbox, gateway: Gateway | None, clock: Clock) -> None:
         self._store = store
@@ -35,21 +39,31 @@ class Texter:
         self._outbox = outbox
         self._gateway = gateway
         self._clock = clock
+        self._under_way = Decimal(0)  # USD set aside for what is being sent
 
     async def send(self, text: Text) -> None:
         """Send ``text``. Raises ``DeliveryFailed``."""
-        text, refusal = await self._store.view(self._texting.complete, text)
-        if refusal:
-            raise DeliveryFailed(f"{refusal}.", permanent=True)
+        prepared = await self._store.commit(self._texting.prepare, text, self._gateway is not None)
+        if prepared.refusal:
+            may_fit = 0 < prepared.over <= self._under_way  # if those under way fail
+            raise DeliveryFailed(f"{prepared.refusal}.", permanent=not may_fit)
+        text = prepared.text
         if self._gateway is None:
             await self._store.commit(self._outbox.put, Note("sms", text.to, "", text.body, self._clock.now_ms()))
             return
+        self._under_way += prepared.cost
         try:
             await self._gateway.send(text)
-        except OptedOut:
-            await self._store.commit(self._texting.opt_out, text.to)
+        except DeliveryFailed as failure:
+            await self._store.commit(self._not_sent, prepared, isinstance(failure, OptedOut))
             raise
-        await self._store.commit(self._texting.spend, self._texting.cost(text))
+        finally:
+            self._under_way -= prepared.cost
+
+    def _not_sent(self, tx: Tx, prepared: Prepared, opted_out: bool) -> None:
+        self._texting.give_back(tx, prepared)
+        if opted_out:
+            self._texting.opt_out(tx, prepared.text.to)
 
 
 class SmsTarget(NotificationTarget, OutwardTarget):

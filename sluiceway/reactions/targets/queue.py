@@ -48,6 +48,7 @@ class Queues(Protocol):
         group_id: str | None = None,
         deduplication_id: str | None = None,
         room: int | None = None,
+        content: str | None = None,
     ) -> object: ...
 
 
@@ -73,18 +74,23 @@ class QueueTarget(NotificationTarget, InStoreTarget):
         self._allowed: dict[tuple[str, str], dict[str, Any] | None] = {}
 
     def deliver(self, tx: Tx, reaction: Reaction, entry: Entry) -> None:
-        """Send the message. Raises ``NotFound("queue")``, ``AccessDenied``, and what the queue refuses."""
+        """Send the message. Raises ``NotFound("queue")``, ``AccessDenied``, and what the queue refuses.
+
+        The queue's limit counts the message, not the document around it: what was published must arrive.
+        """
         name, options, value = reaction.target.address, reaction.target.options, entry.value
         self._check(tx, name, options["topic_arn"])
         raw = bool(options.get("raw"))
         attributes = _attributes(value) if raw else None
-        text, room = (text_for(value, "sqs"), None) if raw else self.envelopes.unsigned(value, options)
+        content = text_for(value, "sqs")
+        text, room = (content, None) if raw else self.envelopes.unsigned(value, options)
         self._queues.send(
             tx,
             name,
             text,
             attributes=attributes,
             room=room,
+            content=None if raw else content,
             group_id=_group(name, options["topic_arn"], value),
             deduplication_id=value.get("deduplication") if name.endswith(".fifo") else None,
         )

@@ -156,14 +156,25 @@ class Functions:
 
     # -- asynchronous invocation
 
-    def enqueue(self, tx: Tx, name: str, payload: Any, *, request_id: str | None = None, source: str = "") -> str:
-        """Accept an asynchronous invocation and return its request id. ``payload`` is the event as JSON value.
+    def enqueue(
+        self,
+        tx: Tx,
+        name: str,
+        payload: Any,
+        *,
+        request_id: str | None = None,
+        source: str = "",
+        content: str | None = None,
+    ) -> str:
+        """Accept an asynchronous invocation and return its request id. ``payload`` is the event as JSON value;
+        ``content`` is what of it counts against the limit, if not all.
 
         Raises ``NotFound("function")``, ``TooLarge("payload")``.
         """
         if not self.exists(tx, name):
             raise NotFound("function", f"Function not found: {self.arn(name)}")
-        size = len(json.dumps(payload, ensure_ascii=False).encode("utf-8", "replace"))
+        counted = json.dumps(payload, ensure_ascii=False) if content is None else content
+        size = len(counted.encode("utf-8", "replace"))
         if size > self.limits.async_bytes_max:
             raise TooLarge("payload", f"{size} byte payload is too large for the Event invocation type (limit "
                            f"{self.limits.async_bytes_max} bytes)")  # fmt: skip

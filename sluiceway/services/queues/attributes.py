@@ -68,7 +68,7 @@ def check_attributes(attributes: Mapping[str, str]) -> dict[str, str]:
     """
     kept = {}
     for name, value in attributes.items():
-        if name not in SETTABLE:
+        if name not in SETTABLE or (name, value) == ("FifoQueue", "false"):  # which a standard queue has not at all
             raise unknown(name)
         if value != "":
             _check_value(name, value)

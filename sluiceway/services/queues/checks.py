@@ -32,7 +32,8 @@ def check_message(message: Message, size_max: int) -> None:
         check_message_attributes(message.attributes)
     elif len(body) * _UTF8_BYTES_MAX <= size_max:
         return
-    if message_size(body, message.attributes) > size_max:
+    size = message_size(body, message.attributes) if message.content is None else _bytes(message.content)
+    if size > size_max:
         raise TooLarge(
             "message", f"One or more parameters are invalid. Reason: Message must be shorter than {size_max} bytes."
         )

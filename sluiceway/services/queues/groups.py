@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from sluiceway.config import QueueSettings
 from sluiceway.core.store import Key, Tx, View
-from sluiceway.services.queues.shelf import Found, Row, Shelf, counters
+from sluiceway.services.queues.shelf import Found, Row, Shelf, counters, due_counts, first_ms
 from sluiceway.services.queues.states import AVAILABLE, GROUPS, IN_FLIGHT, MESSAGES, READY, Event
 from sluiceway.services.queues.values import Queue, Receipt
 
@@ -110,6 +110,22 @@ def next_due_ms(view: View, queue: Queue) -> int | None:
     if counters(view, queue)[IN_FLIGHT]:
         firsts += [int(key[2]) for key, _ in view.scan(MESSAGES, prefix=(queue.shelf, IN_FLIGHT), limit=1)]
     return min(firsts, default=None)
+
+
+def ready(view: View, queue: Queue, most: int) -> tuple[int, int | None]:
+    """How many groups of a FIFO queue can be received from, or may be as soon as what is due is back; and when there
+    are more."""
+    sent_until_ms, dues, count = view.now_ms - delay_ms(queue), list[int](), 0
+    for _, (_, sent_ms) in view.scan(READY, prefix=(queue.shelf,), limit=most):
+        if sent_ms > sent_until_ms:
+            dues.append(sent_ms + delay_ms(queue))
+            break
+        count += 1
+    if counters(view, queue)[IN_FLIGHT]:
+        count += due_counts(view, queue, IN_FLIGHT, most)
+        first = first_ms(view, queue, IN_FLIGHT, view.now_ms + 1)
+        dues += [] if first is None else [first]
+    return count, min(dues, default=None)
 
 
 def delayed_count(view: View, queue: Queue, limit: int) -> int:

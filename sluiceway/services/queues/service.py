@@ -45,6 +45,12 @@ class Queues(Definitions):
             return None
         return groups.next_due_ms(view, queue) if queue.fifo else shelf.next_due_ms(view, queue)
 
+    def ready(self, view: View, name: str, most: int) -> tuple[int, int | None]:
+        """About how many messages (of a FIFO queue: groups) can be received now, counting no more than ``most`` of what
+        must be counted, and when the next one becomes visible. Raises ``NotFound("queue")``."""
+        queue, most = self.get(view, name), min(most, self.limits.count_max)
+        return groups.ready(view, queue, most) if queue.fifo else shelf.ready(view, queue, most)
+
     def shelf(self, tx: Tx, queue: Queue) -> Shelf:
         """The queue's messages; ``close`` it in the same transaction."""
         return GroupedShelf(tx, queue, self.limits) if queue.fifo else Shelf(tx, queue, self.limits)
@@ -63,9 +69,11 @@ class Queues(Definitions):
         deduplication_id: str | None = None,
         system: Mapping[str, str] | None = None,
         room: int | None = None,
+        content: str | None = None,
     ) -> Sent:
         """``send_message`` in other words."""
-        given = Message(body, attributes or _NOTHING, delay_s, group_id, deduplication_id, system or _NOTHING, room)
+        system = system or _NOTHING
+        given = Message(body, attributes or _NOTHING, delay_s, group_id, deduplication_id, system, room, content)
         return self.send_message(tx, name, given)
 
     def send_message(self, tx: Tx, name: str, message: Message) -> Sent:

@@ -248,14 +248,27 @@ def next_due_ms(view: View, queue: Queue) -> int | None:
     return _first_hidden_ms(view, queue) if counts[_DUE] else None
 
 
-def _first_hidden_ms(view: View, queue: Queue) -> int | None:
-    """When the first message that is in flight or delayed is due."""
-    firsts = [
-        int(key[2])
-        for state in (IN_FLIGHT, DELAYED)
-        for key, _ in view.scan(MESSAGES, prefix=(queue.shelf, state), limit=1)
-    ]
-    return min(firsts, default=None)
+def ready(view: View, queue: Queue, most: int) -> tuple[int, int | None]:
+    """How many messages of a standard queue are available or due, and when the next one is due."""
+    counts = counters(view, queue)
+    if not counts[_DUE] or counts[_DUE] > view.now_ms:
+        return counts[AVAILABLE], counts[_DUE] or None
+    due = sum(due_counts(view, queue, state, most) for state in (IN_FLIGHT, DELAYED))
+    return counts[AVAILABLE] + due, _first_hidden_ms(view, queue, view.now_ms + 1)
+
+
+def _first_hidden_ms(view: View, queue: Queue, begin_ms: int = 0) -> int | None:
+    """When the first message that is in flight or delayed is due, at or after ``begin_ms``."""
+    firsts = [first_ms(view, queue, state, begin_ms) for state in (IN_FLIGHT, DELAYED)]
+    return min((first for first in firsts if first is not None), default=None)
+
+
+def first_ms(view: View, queue: Queue, state: int, begin_ms: int) -> int | None:
+    """When the first message of a state is due, at or after ``begin_ms``."""
+    prefix = (queue.shelf, state)
+    for key, _ in view.scan(MESSAGES, prefix=prefix, start=(*prefix, begin_ms), limit=1):
+        return int(key[2])
+    return None
 
 
 def due_counts(view: View, queue: Queue, state: int, limit: int) -> int:

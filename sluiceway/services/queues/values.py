@@ -95,7 +95,8 @@ class Message:
     """What a sender gives. ``system`` are further system attributes (SenderId, AWSTraceHeader).
 
     ``room`` is where a topic's message has room for its signature, which is made when somebody receives it: it takes
-    as long as everything else about the message together.
+    as long as everything else about the message together. ``content`` is what of it counts against the queue's limit, if
+    not all: what a publisher was allowed to say must not become too large by the document that carries it.
     """
 
     body: str
@@ -105,6 +106,7 @@ class Message:
     deduplication_id: str | None = None
     system: Mapping[str, str] = field(default_factory=dict)
     room: int | None = None
+    content: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -174,7 +174,7 @@ def _append_ordered(
     """A FIFO topic answers what it has answered to the same deduplication id before."""
     deduplication_id = _deduplication(topic, publication)
     scope = f"{publication.group_id} {deduplication_id}" if topic.per_group else deduplication_id
-    row = tx.get(DEDUPLICATION, (topic.name, "id", scope))
+    row = tx.get(DEDUPLICATION, (topic.memory_key, "id", scope))
     if row is not None and row["until_ms"] > tx.now_ms:
         return Published(row["message_id"], row["sequence"])
     sequence = str(_SEQUENCE_START + tx.bounds(topic.log).next)
@@ -215,14 +215,14 @@ def _remember(
 ) -> None:
     """Rows by id and by time, so that the old ones can be dropped a few at a time."""
     until_ms = tx.now_ms + limits.deduplication_s * 1000
-    old = list(tx.scan(DEDUPLICATION, prefix=(topic.name, "time"), limit=_FORGET_MAX))
+    old = list(tx.scan(DEDUPLICATION, prefix=(topic.memory_key, "time"), limit=_FORGET_MAX))
     for key, row in old:
         if int(key[2]) > tx.now_ms:
             break
         tx.delete(DEDUPLICATION, key)
-        known = tx.get(DEDUPLICATION, (topic.name, "id", row["id"]))
+        known = tx.get(DEDUPLICATION, (topic.memory_key, "id", row["id"]))
         if known is not None and known["until_ms"] <= tx.now_ms:
-            tx.delete(DEDUPLICATION, (topic.name, "id", row["id"]))
+            tx.delete(DEDUPLICATION, (topic.memory_key, "id", row["id"]))
     row = {"message_id": message_id, "sequence": sequence, "until_ms": until_ms}
-    tx.put(DEDUPLICATION, (topic.name, "id", deduplication_id), row)
-    tx.put(DEDUPLICATION, (topic.name, "time", until_ms, sequence), {"id": deduplication_id})
+    tx.put(DEDUPLICATION, (topic.memory_key, "id", deduplication_id), row)
+    tx.put(DEDUPLICATION, (topic.memory_key, "time", until_ms, sequence), {"id": deduplication_id})

@@ -19,10 +19,9 @@ from sluiceway.core.store import Tx, View
 from sluiceway.errors import AlreadyExists, DomainError, Invalid, NotFound, Throttled, TooLarge
 from sluiceway.services.reactions import Reactions
 from sluiceway.services.topics import attributes as rules
-from sluiceway.services.topics import publishing, subscribing
+from sluiceway.services.topics import clearing, publishing, subscribing
 from sluiceway.services.topics.texting import choices_of, clean_phone
 from sluiceway.services.topics.values import (
-    DEDUPLICATION,
     ENDPOINTS,
     NOTICES,
     SUBSCRIPTIONS,
@@ -46,7 +45,7 @@ class Topics:
 
     def __init__(self, scope: Scope, limits: TopicSettings, reactions: Reactions) -> None:
         self.scope = scope
-        self._limits = limits
+        self.limits = limits
         self._reactions = reactions
 
     def arn(self, name: str) -> str:
@@ -73,19 +72,20 @@ class Topics:
         """
         given, given_tags = dict(attributes or {}), dict(tags or {})
         check_name(name, given.get("FifoTopic") == "true")
-        policy = rules.parse_access_policy(given.pop("Policy", ""), self._limits)
+        policy = rules.parse_access_policy(given.pop("Policy", ""), self.limits)
         if given.get("FifoTopic") == "false":
             del given["FifoTopic"]
         for attribute, value in given.items():
-            rules.check_topic(attribute, value, given.get("FifoTopic") == "true", self._limits)
+            rules.check_topic(attribute, value, given.get("FifoTopic") == "true", self.limits)
         known = self.find(tx, name)
         if known is not None:
             return _same(known, given, given_tags, policy)
-        if len(given_tags) > self._limits.tags_max:
+        if len(given_tags) > self.limits.tags_max:
             raise Invalid("tag_count", "Could not complete request: tag quota of per resource exceeded")
-        if sum(1 for _ in tx.scan(TOPICS, limit=self._limits.topics_max)) >= self._limits.topics_max:
+        if sum(1 for _ in tx.scan(TOPICS, limit=self.limits.topics_max)) >= self.limits.topics_max:
             raise Throttled("topics", "Topic limit exceeded")
-        topic = Topic(name, tx.now_ms, given, given_tags, policy)
+        memory = new_id() if given.get("FifoTopic") == "true" else ""
+        topic = Topic(name, tx.now_ms, given, given_tags, policy, memory=memory)
         tx.put(TOPICS, (name,), topic.to_row())
         return topic
 
@@ -102,13 +102,17 @@ class Topics:
         return topic
 
     def delete(self, tx: Tx, name: str) -> None:
-        """Remove the topic, its subscriptions and its messages; nothing happens if it is gone."""
-        if self.find(tx, name) is None:
+        """Remove the topic, its subscriptions and its messages; nothing happens if it is gone.
+
+        What there may be millions of (messages, deduplication ids, parked events) goes piece by piece afterwards; none
+        of it is seen again, even if a topic of the same name is made at once.
+        """
+        topic = self.find(tx, name)
+        if topic is None:
             return
         for subscription in list(self.subscriptions(tx, name)):
-            self._drop(tx, subscription)
-        for key, _ in list(tx.scan(DEDUPLICATION, prefix=(name,))):
-            tx.delete(DEDUPLICATION, key)
+            self._erase(tx, subscription, at_once=False)
+        clearing.discard(tx, topic)
         self._reactions.clear(tx, log_of(name))
         tx.delete(TOPICS, (name,))
 
@@ -149,11 +153,11 @@ class Topics:
         """Raises ``NotFound("topic")``, ``Invalid("attribute" | "policy")``."""
         topic = self.get(tx, name)
         if attribute == "Policy":
-            topic = replace(topic, policy=rules.parse_access_policy(value, self._limits))
+            topic = replace(topic, policy=rules.parse_access_policy(value, self.limits))
         elif attribute == "FifoTopic":
             raise Invalid("attribute", "Invalid parameter: AttributeName")
         else:
-            rules.check_topic(attribute, value, topic.fifo, self._limits)
+            rules.check_topic(attribute, value, topic.fifo, self.limits)
             kept = {**topic.attributes, attribute: value}
             topic = replace(topic, attributes={key: text for key, text in kept.items() if text})
             if attribute == "MaximumMessageSize":
@@ -171,7 +175,7 @@ class Topics:
         """Add or replace tags. Raises ``NotFound("topic")``, ``Invalid("tag_count")``."""
         topic = self.get(tx, name)
         kept = {**topic.tags, **tags}
-        if len(kept) > self._limits.tags_max:
+        if len(kept) > self.limits.tags_max:
             raise Invalid("tag_count", "Could not complete request: tag quota of per resource exceeded")
         tx.put(TOPICS, (name,), replace(topic, tags=kept).to_row())
 
@@ -189,7 +193,7 @@ class Topics:
 
     def post(self, tx: Tx, name: str, publication: Publication) -> Published:
         """``publish`` with a FIFO topic's sequence number."""
-        return publishing.append(tx, self.get(tx, name), publication, self._limits)
+        return publishing.append(tx, self.get(tx, name), publication, self.limits)
 
     def post_batch(
         self, tx: Tx, name: str, publications: Sequence[Publication | DomainError]
@@ -201,9 +205,9 @@ class Topics:
         topic = self.get(tx, name)
         if not publications:
             raise Invalid("batch_empty", "The batch request doesn't contain any entries.")
-        if len(publications) > self._limits.batch_max:
+        if len(publications) > self.limits.batch_max:
             raise TooLarge("batch_count", "The batch request contains more entries than permissible.")
-        bytes_max = topic.message_bytes_max or self._limits.message_bytes_max
+        bytes_max = topic.message_bytes_max or self.limits.message_bytes_max
         if sum(publishing.size_of(one) for one in publications if isinstance(one, Publication)) > bytes_max:
             raise TooLarge("batch", "The length of all the batch messages put together is more than the limit.")
         results: list[Published | DomainError] = []
@@ -212,7 +216,7 @@ class Topics:
                 results.append(publication)
                 continue
             try:
-                results.append(publishing.append(tx, topic, publication, self._limits))
+                results.append(publishing.append(tx, topic, publication, self.limits))
             except DomainError as error:  # raised before anything of it was written
                 results.append(error)
         return results
@@ -220,9 +224,9 @@ class Topics:
     def text_message(self, tx: Tx, phone: str, publication: Publication) -> str:
         """Send a text message to a phone without a topic; its id. Raises ``Invalid("endpoint")`` and as ``publish``."""
         to = clean_phone(phone)
-        texts = publishing.check(publication, self._limits.message_bytes_max, self._limits)
+        texts = publishing.check(publication, self.limits.message_bytes_max, self.limits)
         text = publication.message if texts is None else texts.get("sms", texts["default"])
-        if not 0 < len(text) <= self._limits.sms_bytes_max:
+        if not 0 < len(text) <= self.limits.sms_bytes_max:
             raise Invalid("message", "Invalid parameter: Message Reason: a text message has 1 to 1600 characters")
         choices = choices_of(publication.attributes)
         return self._notify(tx, {"type": "Text", "protocol": "sms", "endpoint": to, "text": text, **choices})
@@ -246,7 +250,7 @@ class Topics:
         """
         topic = self.get(tx, name)
         endpoint = subscribing.check_endpoint(topic, protocol, endpoint, self.scope)
-        kept = rules.check_subscription(protocol, attributes or {}, self._limits, _IN_SUBSCRIBE)
+        kept = rules.check_subscription(protocol, attributes or {}, self.limits, _IN_SUBSCRIBE)
         subscribing.check_letters(topic, endpoint, kept, self.scope, _IN_SUBSCRIBE)
         known = self._same_endpoint(tx, name, protocol, endpoint)
         if known is not None and attributes and known.attributes != kept:
@@ -259,7 +263,7 @@ class Topics:
         if known is not None:
             tx.delete(TOKENS, (known.token,))
         else:
-            if topic.subscriptions >= self._limits.subscriptions_max:
+            if topic.subscriptions >= self.limits.subscriptions_max:
                 raise Throttled("subscriptions", "Subscription limit exceeded")
             tx.put(TOPICS, (name,), replace(topic, subscriptions=topic.subscriptions + 1).to_row())
             rules.check_large(topic, {protocol}, topic.subscriptions + 1)
@@ -274,7 +278,7 @@ class Topics:
         return made
 
     def _ask(self, tx: Tx, topic: Topic, subscription: Subscription) -> Subscription:
-        until_ms = tx.now_ms + self._limits.token_s * 1000
+        until_ms = tx.now_ms + self.limits.token_s * 1000
         subscription = replace(subscription, token=new_token(), token_until_ms=until_ms)
         self._save(tx, subscription)
         tx.put(TOKENS, (subscription.token,), {"topic": topic.name, "id": subscription.id})
@@ -343,7 +347,7 @@ class Topics:
         """Raises ``NotFound("subscription")``, ``Invalid("attribute" | "filter")``."""
         subscription = self.subscription(tx, topic, subscription_id)
         merged = {**subscription.attributes, name: value}
-        kept = rules.check_subscription(subscription.protocol, merged, self._limits, "Invalid parameter: ")
+        kept = rules.check_subscription(subscription.protocol, merged, self.limits, "Invalid parameter: ")
         owner = self.get(tx, topic)
         subscribing.check_letters(owner, subscription.endpoint, kept, self.scope, "Invalid parameter: ")
         subscription = replace(subscription, attributes=kept)
@@ -366,10 +370,38 @@ class Topics:
             tx.put(TOPICS, (topic,), replace(known, deleted=known.deleted + 1).to_row())
         if not signed and subscription.protocol in ("http", "https"):
             token = new_token()
-            until_ms = tx.now_ms + self._limits.token_s * 1000
+            until_ms = tx.now_ms + self.limits.token_s * 1000
             again = {"topic": topic, "id": subscription_id, "again": row, "until_ms": until_ms}
             tx.put(TOKENS, (token,), again)
             self._notify_endpoint(tx, known, subscription, "UnsubscribeConfirmation", token)
+
+    def overdue(self, view: View, after: str, limit: int) -> tuple[list[str], str | None]:
+        """Of the next ``limit`` tokens after ``after`` those whose time is over, and where to go on (None: at the end)."""
+        rows = list(view.scan(TOKENS, start=(after + "\0",), limit=limit))
+        over = [str(key[0]) for key, row in rows if self._is_over(view, str(key[0]), row)]
+        return over, str(rows[-1][0][0]) if len(rows) == limit else None
+
+    def expire(self, tx: Tx, tokens: Sequence[str]) -> None:
+        """Remove tokens whose time is over, and the subscriptions that nobody confirmed by them (Developer Guide,
+        "Deleting an Amazon SNS topic and subscription": after 48 hours)."""
+        for token in tokens:
+            row = tx.get(TOKENS, (token,))
+            if row is None or not self._is_over(tx, token, row):
+                continue
+            found = tx.get(SUBSCRIPTIONS, (row["topic"], row["id"]))
+            if found is not None and found["token"] == token:
+                self._drop(tx, Subscription(**found))
+            else:
+                tx.delete(TOKENS, (token,))
+
+    def _is_over(self, view: View, token: str, row: dict[str, Any]) -> bool:
+        """A token that restores has a time of its own; that of a confirmed subscription is good as long as it is."""
+        if "again" in row:
+            return bool(row["until_ms"] < view.now_ms)
+        found = view.get(SUBSCRIPTIONS, (row["topic"], row["id"]))
+        if found is None or found["token"] != token:
+            return True
+        return not found["confirmed"] and bool(found["token_until_ms"] < view.now_ms)
 
     def counts(self, view: View, topic: str) -> tuple[int, int]:
         """Confirmed and pending subscriptions."""
@@ -397,13 +429,16 @@ class Topics:
         self._reactions.change(tx, subscribing.reaction_of(topic, subscription, self.scope))
 
     def _drop(self, tx: Tx, subscription: Subscription) -> None:
-        tx.delete(SUBSCRIPTIONS, (subscription.topic, subscription.id))
-        tx.delete(ENDPOINTS, (subscription.topic, subscription.protocol, subscription.endpoint))
+        self._erase(tx, subscription)
         topic = self.get(tx, subscription.topic)
         tx.put(TOPICS, (topic.name,), replace(topic, subscriptions=topic.subscriptions - 1).to_row())
+
+    def _erase(self, tx: Tx, subscription: Subscription, at_once: bool = True) -> None:
+        tx.delete(SUBSCRIPTIONS, (subscription.topic, subscription.id))
+        tx.delete(ENDPOINTS, (subscription.topic, subscription.protocol, subscription.endpoint))
         if subscription.token:
             tx.delete(TOKENS, (subscription.token,))
-        self._reactions.delete(tx, subscription.reaction_id)
+        self._reactions.delete(tx, subscription.reaction_id, at_once)
 
     def _notify_endpoint(self, tx: Tx, topic: Topic, subscription: Subscription, kind: str, token: str) -> None:
         notice = {

@@ -60,6 +60,18 @@ class Text:
     max_price_usd: Decimal | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """``text`` with the account's defaults, and why it may not be sent ("" if it may). ``cost`` is what was set aside for
+    it in ``month``. ``over`` is what it would pass the month's limit by."""
+
+    text: Text
+    refusal: str = ""
+    over: Decimal = Decimal(0)
+    cost: Decimal = Decimal(0)
+    month: str = ""
+
+
 def choices_of(attributes: Mapping[str, Mapping[str, str]]) -> dict[str, Any]:
     """What a publisher chose by message attributes ("Publishing to a mobile phone"), as JSON.
 
@@ -159,9 +171,10 @@ class Texting:
         """What sending ``text`` costs, in USD."""
         return Decimal(str(self._settings.sms_price_usd)) * parts_of(text.body)
 
-    def complete(self, view: View, text: Text) -> tuple[Text, str]:
-        """``text`` with the account's defaults, and why it may not be sent now ("" if it may)."""
-        attributes = self.attributes(view)
+    def prepare(self, tx: Tx, text: Text, paid: bool) -> Prepared:
+        """Get ``text`` ready to be sent, and set aside what it costs if it is ``paid`` for: so the month's limit holds
+        however many are sent at the same time. ``give_back`` if it was not sent."""
+        attributes = self.attributes(tx)
         cost = self.cost(text)
         text = Text(
             text.to,
@@ -172,23 +185,31 @@ class Texting:
             text.max_price_usd,
         )
         limit = Decimal(attributes["MonthlySpendLimit"])
-        if self.opted_out(view, text.to):
-            return text, "Phone number is opted out"
+        if self.opted_out(tx, text.to):
+            return Prepared(text, "Phone number is opted out")
         if text.max_price_usd is not None and cost > text.max_price_usd:
-            return text, f"The message would cost {cost} USD, more than its maximum price of {text.max_price_usd} USD"
-        if self.spent(view) + cost > limit:
-            return text, f"The monthly spend limit of {limit} USD is reached"
-        return text, ""
+            why = f"The message would cost {cost} USD, more than its maximum price of {text.max_price_usd} USD"
+            return Prepared(text, why)
+        over = self.spent(tx) + cost - limit
+        if over > 0:
+            return Prepared(text, f"The monthly spend limit of {limit} USD is reached", over)
+        if not paid:
+            return Prepared(text)
+        month = _month(tx.now_ms)
+        self._spend(tx, month, cost)
+        return Prepared(text, cost=cost, month=month)
 
     def spent(self, view: View) -> Decimal:
         """What this month has cost, in USD."""
         return Decimal(int((view.get(SPENT, (_month(view.now_ms),)) or {"micro_usd": 0})["micro_usd"])) / _MICRO
 
-    def spend(self, tx: Tx, cost: Decimal) -> None:
-        """A message was sent."""
-        month = (_month(tx.now_ms),)
-        before = int((tx.get(SPENT, month) or {"micro_usd": 0})["micro_usd"])
-        tx.put(SPENT, month, {"micro_usd": before + int(cost * _MICRO)})
+    def give_back(self, tx: Tx, prepared: Prepared) -> None:
+        """The message was not sent."""
+        self._spend(tx, prepared.month, -prepared.cost)
+
+    def _spend(self, tx: Tx, month: str, cost: Decimal) -> None:
+        before = int((tx.get(SPENT, (month,)) or {"micro_usd": 0})["micro_usd"])
+        tx.put(SPENT, (month,), {"micro_usd": max(0, before + int(cost * _MICRO))})
 
 
 def _month(time_ms: int) -> str:

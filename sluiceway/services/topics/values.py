@@ -14,12 +14,14 @@ from sluiceway.core.identity import Arn
 from sluiceway.errors import Invalid, NotFound
 
 #: Tables: ``topics`` (name); ``subscriptions`` (topic, id); ``subscription_endpoints`` (topic, protocol,
-#: endpoint); ``subscription_tokens`` (token); ``topic_deduplication`` (topic, id).
+#: endpoint); ``subscription_tokens`` (token); ``topic_deduplication`` (memory, "id" or "time", ...), where memory is the
+#: topic's own; ``topic_remains`` (memory) of deleted topics that is still being removed.
 TOPICS: Final = "topics"
 SUBSCRIPTIONS: Final = "subscriptions"
 ENDPOINTS: Final = "subscription_endpoints"
 TOKENS: Final = "subscription_tokens"
 DEDUPLICATION: Final = "topic_deduplication"
+REMAINS: Final = "topic_remains"
 
 #: The logs of what is told to endpoints about their subscriptions, by protocol, each with one reaction of the same
 #: name: webhooks that hang must not delay mail.
@@ -55,7 +57,8 @@ def check_name(name: str, fifo: bool) -> None:
 
 @dataclass(frozen=True)
 class Topic:
-    """``attributes`` are what the owner set, as text; ``policy`` is None for the default one."""
+    """``attributes`` are what the owner set, as text; ``policy`` is None for the default one. ``memory`` names what a
+    FIFO topic remembers: a topic made later under the same name has another."""
 
     name: str
     created_ms: int
@@ -64,6 +67,7 @@ class Topic:
     policy: dict[str, Any] | None = None
     subscriptions: int = 0
     deleted: int = 0  # subscriptions that were confirmed and are deleted
+    memory: str = ""
 
     @cached_property
     def fifo(self) -> bool:
@@ -74,6 +78,11 @@ class Topic:
     def per_group(self) -> bool:
         """Whether the same deduplication id in another group is another message (high throughput)."""
         return self.fifo and self.attributes.get("FifoThroughputScope") == "MessageGroup"
+
+    @cached_property
+    def memory_key(self) -> str:
+        """The first part of its keys in "topic_deduplication"; of topics of 0.1 it is the name."""
+        return self.memory or self.name
 
     @cached_property
     def log(self) -> str:

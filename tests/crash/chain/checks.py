@@ -8,9 +8,11 @@ from itertools import pairwise, zip_longest
 from typing import Any
 from urllib.parse import unquote_plus
 
-from chain.findings import Findings
-from chain.load import Load, number_of
-from chain.look import Kept, Look
+from shared.findings import Findings
+from shared.look import Kept, Look
+from shared.producers import number_of
+
+from chain.load import Load
 
 
 class Checks:

@@ -6,9 +6,9 @@ import json
 from collections import Counter
 from collections.abc import Iterable
 
-from chain.findings import Findings
-from chain.load import Sent, number_of, producer_of
-from chain.look import Kept, Look
+from shared.findings import Findings
+from shared.look import Kept, Look
+from shared.producers import Sent, number_of, producer_of
 
 from delivery.load import Load
 from delivery.outside import Outside
@@ -92,15 +92,16 @@ class Checks:
         self._outward("http", self._topic, kept, "http")
         self._outward("mail", loud, kept, "email")
         self._outward("sms", loud, kept, "sms")
+        self._outward("function", loud, kept, "function", "function-invoke")
         self._findings.none("events parked or given up without a reason", [e for e in kept.excuses if not e.reason])
         self._findings.none("events that their target refused", kept.refused)
-        for kind, only in (("mail", loud), ("sms", loud)):
-            quiet = set(self._outside.got[kind]) - set(only)
+        for kind in ("mail", "sms", "function"):
+            quiet = set(self._outside.got[kind]) - set(loud)
             self._findings.none(f"{kind} for what the filter keeps out", quiet - {"test event"})
 
-    def _outward(self, kind: str, names: Iterable[str], kept: Kept, target: str) -> None:
+    def _outward(self, kind: str, names: Iterable[str], kept: Kept, *targets: str) -> None:
         got, sent = self._outside.got[kind], Counter(names)
-        self._findings.none(f"{kind} never sent", (n for n in sent if n not in got and not kept.excused(n, target)))
+        self._findings.none(f"{kind} never sent", (n for n in sent if n not in got and not kept.excused(n, *targets)))
         if kind != "sms":  # Twilio's API has no id for a message of the caller's
             doubled = (f"{name} as {dict(got[name])}" for name, count in sent.items() if len(got[name]) > count)
             self._findings.none(f"{kind} repeated under another id", doubled)

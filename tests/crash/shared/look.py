@@ -18,7 +18,7 @@ import botocore.credentials
 import urllib3
 from helpers.server import ServerProcess
 
-from chain.findings import Findings
+from shared.findings import Findings
 from sluiceway.cli.running import Running
 from sluiceway.config import ReactionSettings, StoreSettings
 from sluiceway.core.clock import SystemClock

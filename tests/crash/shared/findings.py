@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterable
 from typing import Any
 
-from chain.load import Sent, number_of, producer_of
+from shared.producers import Sent, number_of, producer_of
 
 _SHOWN = 5
 
