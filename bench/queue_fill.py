@@ -1,7 +1,7 @@
 """Puts messages into a running server's database at once: a million by requests would take longer than to measure them.
 
-One message of each queue is sent by the queue service, the others are its row under the next numbers. The server keeps
-nothing of messages in memory, so it finds them as if it had taken them itself.
+One message of each queue is sent by the queue service, the others are its row under the next numbers. The server has
+read nothing of queues that are new and empty, so it finds their messages as if it had taken them itself.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from bench.wire import REGION, Target
 from sluiceway.config import QueueSettings
 from sluiceway.core.identity import Scope
 from sluiceway.core.keys import pack
+from sluiceway.engines.sqlite.known import Known, Rows
 from sluiceway.engines.sqlite.rows import SqliteTx, encode
 from sluiceway.services.queues import Queues
 from sluiceway.services.queues.states import AVAILABLE, COUNTERS, MESSAGES
@@ -35,7 +36,8 @@ def fill(target: Target, names: Sequence[str], count: int, body: str) -> None:
     for name in names:
         for begin in range(0, count, _BATCH):
             connection.execute("BEGIN IMMEDIATE")
-            tx = SqliteTx(connection, time.time_ns() // 1_000_000)
+            nothing: frozenset[str] = frozenset()
+            tx = SqliteTx(connection, time.time_ns() // 1_000_000, Known(nothing, 0), Rows(nothing, 0), nothing)
             if not begin:
                 queues.send(tx, name, body, system={"SenderId": "bench"})
             _copy(connection, tx, queues.get(tx, name).shelf, max(begin, 1), min(begin + _BATCH, count))

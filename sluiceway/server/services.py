@@ -37,6 +37,7 @@ from sluiceway.services.objects.rows import BODIES, BUCKETS, OBJECTS, SETTINGS
 from sluiceway.services.people import People
 from sluiceway.services.pressure import Pressure
 from sluiceway.services.queues import Queues
+from sluiceway.services.queues.states import COUNTERS
 from sluiceway.services.queues.upgrade import upgrade
 from sluiceway.services.queues.values import QUEUES
 from sluiceway.services.reactions import Reactions
@@ -54,6 +55,8 @@ from sluiceway.services.topics.values import TOPICS
 _STEADY: Final = frozenset({BUCKETS, SETTINGS, TOPICS, QUEUES})
 #: Tables of which some rows are read again and again.
 _HOT: Final = frozenset({OBJECTS, BODIES})
+#: Tables of counters, which nearly every message changes.
+_BUSY: Final = frozenset({COUNTERS})
 _LAMBDA: Final = "lambda.amazonaws.com"
 _APIS: Final = "apigateway.amazonaws.com"
 
@@ -154,7 +157,7 @@ async def open_services(settings: Settings, place: Place) -> Services:
     except KeyFileError as error:
         raise Unavailable("key", str(error)) from None
     wakeups = Wakeups()
-    store = await open_store(place.data / "store.db", settings.store, SystemClock(), wakeups, _STEADY, _HOT)
+    store = await open_store(place.data / "store.db", settings.store, SystemClock(), wakeups, _STEADY, _HOT, _BUSY)
     blobs = FileBlobs(place.data / "blobs")
     made = Services(settings, place, store, blobs, wakeups, sealer, root)
     try:

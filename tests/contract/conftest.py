@@ -35,6 +35,8 @@ class _Every(frozenset[str]):
     def __or__(self, _: object) -> _Every:
         return self
 
+    __ror__ = __or__
+
 
 async def open_watching(folder: Path, clock: Clock, wakeups: Wakeups) -> Store:
     """With rows kept in memory: few, so that they are given up now and then."""
@@ -42,7 +44,24 @@ async def open_watching(folder: Path, clock: Clock, wakeups: Wakeups) -> Store:
     return await open_store(folder / "store.db", limits, clock, wakeups, _Every(), _Every())
 
 
-STORES: Final[Mapping[str, StoreOpener]] = {"sqlite": open_sqlite, "sqlite watching": open_watching}
+async def open_busy(folder: Path, clock: Clock, wakeups: Wakeups) -> Store:
+    """With every row written at the end of its group."""
+    limits = StoreSettings(rows_known_bytes_max=5000)
+    return await open_store(folder / "store.db", limits, clock, wakeups, frozenset(), frozenset(), _Every())
+
+
+async def open_watching_busy(folder: Path, clock: Clock, wakeups: Wakeups) -> Store:
+    """All of it together."""
+    limits = StoreSettings(rows_known_bytes_max=2000)
+    return await open_store(folder / "store.db", limits, clock, wakeups, _Every(), _Every(), _Every())
+
+
+STORES: Final[Mapping[str, StoreOpener]] = {
+    "sqlite": open_sqlite,
+    "sqlite watching": open_watching,
+    "sqlite busy": open_busy,
+    "sqlite watching busy": open_watching_busy,
+}
 BLOBS: Final[Mapping[str, BlobsOpener]] = {"filesystem": lambda folder: FileBlobs(folder / "blobs")}
 
 

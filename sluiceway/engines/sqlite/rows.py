@@ -17,7 +17,7 @@ import orjson
 
 from sluiceway.core.keys import pack, prefix_end, unpack
 from sluiceway.core.store import Bounds, Entry, Key, Value
-from sluiceway.engines.sqlite.known import Known, Name, Outdated, Row, Rows
+from sluiceway.engines.sqlite.known import Known, Name, Outdated, Row, Rows, Stored
 from sluiceway.errors import Unavailable
 
 T = TypeVar("T")
@@ -224,7 +224,7 @@ class SqliteView:
         while left != 0:
             wanted = chunk if left < 0 else min(left, chunk)
             chunk = min(4 * chunk, _CHUNK)
-            rows = self._rows(sql, (low, high, wanted))
+            rows = self._page(table, sql, (low, high, wanted))
             for key, value in rows:
                 yield _unpack(key), decode(value)
             if len(rows) < wanted:
@@ -232,6 +232,9 @@ class SqliteView:
             left = left - len(rows) if left > 0 else left
             last = rows[-1][0]
             low, high = (low, last) if reverse else (last + b"\x00", high)
+
+    def _page(self, _table: str, sql: str, bindings: tuple[Any, ...]) -> list[Any]:
+        return self._rows(sql, bindings)
 
     def read(self, log: str, offset: int, limit: int) -> list[Entry]:
         """See ``core.store.View``."""
@@ -251,14 +254,30 @@ class SqliteView:
 class SqliteTx(SqliteView):
     """A transaction. Each function ends with ``settle`` or ``forget``, the group with ``finish``.
 
-    Where the logs end is kept here and written once for the group, not by every function.
+    Where the logs end, and the rows of ``busy`` tables, which nearly every function changes, are kept here and written
+    once for the group, not by every function.
     """
 
-    __slots__ = ("_heads", "_kept", "_names", "_settled", "_watched", "_wrote", "expired", "outdated")
+    __slots__ = (
+        "_busy",
+        "_heads",
+        "_kept",
+        "_names",
+        "_settled",
+        "_unwritten",
+        "_watched",
+        "_wrote",
+        "expired",
+        "outdated",
+    )
 
-    def __init__(self, connection: apsw.Connection, now_ms: int, known: Known, kept: Rows) -> None:
+    def __init__(
+        self, connection: apsw.Connection, now_ms: int, known: Known, kept: Rows, busy: frozenset[str]
+    ) -> None:
         super().__init__(connection, now_ms, known)
         self._watched = known.tables
+        self._busy = busy
+        self._unwritten: dict[Name, tuple[bytes, Stored]] = {}
         self._kept = kept  # the writer's own; a rollback empties it
         self.outdated: set[Name] = set()  # rows of ``known`` that were written to
         self._settled: dict[str, Head] = {}
@@ -276,6 +295,9 @@ class SqliteTx(SqliteView):
         if self.expired:
             raise _late()
         self._wrote = True
+        self._write(create, sql, bindings)
+
+    def _write(self, create: str, sql: str, bindings: tuple[Any, ...]) -> None:
         try:
             self._connection.execute(sql, bindings)
         except _NO_TABLE as error:
@@ -287,10 +309,22 @@ class SqliteTx(SqliteView):
     def put(self, table: str, key: Key, value: Value) -> None:
         """See ``core.store.Tx``."""
         statements = table_sql(table)
-        self._execute(statements.create, statements.put, (pack(key), encode(value)))
-        if table in self._watched:
+        packed, stored = pack(key), encode(value)
+        if table in self._busy:
+            if self.expired:
+                raise _late()
+            self._wrote = True
             name = (table, key)
-            self.outdated.add(name)
+            self._unwritten[name] = (packed, stored)
+            self._kept.keep(name, stored)
+        else:
+            self._execute(statements.create, statements.put, (packed, stored))
+        if table in self._watched:
+            self._outdate((table, key))
+
+    def _outdate(self, name: Name) -> None:
+        self.outdated.add(name)
+        if name[0] not in self._busy:
             self._kept.drop(name)
 
     def get(self, table: str, key: Key) -> Value | None:
@@ -312,17 +346,25 @@ class SqliteTx(SqliteView):
         row = self._kept.rows.get(name)
         if row is not None:
             return row
+        if name in self._unwritten:
+            return Row(self._unwritten[name][1])
         found = self._rows(table_sql(name[0]).get, (pack(name[1]),))
         return self._kept.keep(name, found[0][0]) if found else None
+
+    def _page(self, table: str, sql: str, bindings: tuple[Any, ...]) -> list[Any]:
+        if table in self._busy:
+            self.flush()
+        return self._rows(sql, bindings)
 
     def delete(self, table: str, key: Key) -> None:
         """See ``core.store.Tx``."""
         self._wrote = True
         self._rows(table_sql(table).delete, (pack(key),))
+        if table in self._busy:
+            self._unwritten.pop((table, key), None)
+            self._kept.drop((table, key))
         if table in self._watched:
-            name = (table, key)
-            self.outdated.add(name)
-            self._kept.drop(name)
+            self._outdate((table, key))
 
     def append(self, log: str, value: Value) -> int:
         """See ``core.store.Tx``."""
@@ -367,8 +409,16 @@ class SqliteTx(SqliteView):
             self._names = set()
         self._wrote = False
 
+    def flush(self) -> None:
+        """Write the rows of busy tables."""
+        unwritten, self._unwritten = self._unwritten, {}
+        for (table, _), bindings in unwritten.items():
+            statements = table_sql(table)
+            self._write(statements.create, statements.put, bindings)
+
     def finish(self) -> None:
-        """The group is to be committed: write the heads."""
+        """The group is to be committed: write what was kept for its end."""
+        self.flush()
         self._connection.executemany(
             "INSERT INTO log_heads (log, first, next, last_ms) VALUES (?, ?, ?, ?) ON CONFLICT (log) "
             "DO UPDATE SET first=excluded.first, next=excluded.next, last_ms=excluded.last_ms",
@@ -380,5 +430,6 @@ class SqliteTx(SqliteView):
         wrote = self._wrote
         if wrote:
             self._kept.clear()
+            self._unwritten = {}
         self._heads, self._names, self._wrote = {}, set(), False
         return wrote

@@ -39,6 +39,7 @@ class SqliteStore:
         wakeups: Wakeups,
         steady: frozenset[str],
         hot: frozenset[str],
+        busy: frozenset[str],
     ) -> None:
         self._limits = limits
         self._clock = clock
@@ -46,9 +47,8 @@ class SqliteStore:
         self._checkpointer = connect(path, limits)
         self._known = Known(steady | hot, limits.rows_known_bytes_max)
         self._unknown = Known(frozenset(), 0)  # for a view that is to read everything from its snapshot
-        self._writer = Writer(
-            path, limits, clock, wakeups.notify, self._known, Rows(steady, limits.rows_known_bytes_max)
-        )
+        kept = Rows(steady | busy, limits.rows_known_bytes_max)
+        self._writer = Writer(path, limits, clock, wakeups.notify, self._known, kept, busy)
         self._ending = threading.Event()
         self._keeper = threading.Thread(target=self._keep, name="store-keeper", daemon=True)
         self._keeper.start()
@@ -117,17 +117,19 @@ async def open_store(
     wakeups: Wakeups,
     steady: frozenset[str] = frozenset(),
     hot: frozenset[str] = frozenset(),
+    busy: frozenset[str] = frozenset(),
 ) -> SqliteStore:
     """Open or create the database at ``path``.
 
     Rows of the tables ``steady``, which nearly every function reads and few change, are kept in memory once they are
-    read; those of ``hot``, of which some are read often, for views only.
+    read; those of ``hot``, of which some are read often, for views only. Those of ``busy``, which nearly every function
+    changes (counters), are written once for all functions that are committed together.
 
     Raises ``Unavailable("schema")`` for a newer schema, ``Unavailable("store")`` if it can't be used.
     """
     try:
         await asyncio.to_thread(_prepare, path, limits)
-        return SqliteStore(path, limits, clock, wakeups, steady, hot)
+        return SqliteStore(path, limits, clock, wakeups, steady, hot, busy)
     except STORAGE_ERRORS as error:
         raise Unavailable("store", f"{path}: {in_words(error)}") from error
 

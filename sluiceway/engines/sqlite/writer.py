@@ -71,7 +71,7 @@ class _Spoiled(Exception):
 
 class Writer:
     """``notify(names)`` is called on the event loop after a group is durable. ``kept`` are rows that only this thread
-    uses; ``known`` are the views'."""
+    uses; ``known`` are the views'. ``busy`` tables are written once for a group."""
 
     def __init__(
         self,
@@ -81,10 +81,12 @@ class Writer:
         notify: Callable[[Iterable[str]], None],
         known: Known,
         kept: Rows,
+        busy: frozenset[str],
     ) -> None:
         self._path = path
         self._known = known
         self._kept = kept
+        self._busy = busy
         self._limits = limits
         self._clock = clock
         self._notify = notify
@@ -218,7 +220,7 @@ class Writer:
     def _attempt_all(self, group: list[Job], guarded: bool) -> tuple[SqliteTx, set[str]]:
         """Begin a transaction and run ``group`` in it, as long as SQLite does not drop it. Raises ``_Spoiled``."""
         self._connection.execute("BEGIN IMMEDIATE")
-        tx = SqliteTx(self._connection, self._clock.now_ms(), self._known, self._kept)
+        tx = SqliteTx(self._connection, self._clock.now_ms(), self._known, self._kept, self._busy)
         names: set[str] = set()
         began = time.monotonic()
         for job in group:
@@ -237,6 +239,8 @@ class Writer:
         try:
             job.result = job.fn(tx, *job.args, **job.kwargs)
             tx.settle(names)
+            if guarded:
+                tx.flush()  # while the savepoint is there to go back to
         except STORAGE_ERRORS:
             raise
         except apsw.InterruptError:
