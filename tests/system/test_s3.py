@@ -16,6 +16,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import boto3
 import pytest
 from boto3.s3.transfer import TransferConfig
 from botocore.exceptions import ClientError
@@ -60,9 +61,49 @@ def plain(server: ServerProcess, method: str, target: str, headers: dict[str, st
 # -- buckets
 
 
+def test_the_oldest_region_makes_a_bucket_again(server: ServerProcess, s3: Any) -> None:
+    owned = {"ObjectOwnership": "ObjectWriter"}
+    s3.create_bucket(Bucket="twice", **owned, CreateBucketConfiguration={"Tags": [{"Key": "a", "Value": "1"}]})
+    private = s3.get_bucket_acl(Bucket="twice")["Grants"]
+    s3.put_object(Bucket="twice", Key="kept", Body=b"x")
+    s3.put_bucket_versioning(Bucket="twice", VersioningConfiguration={"Status": "Enabled"})
+    s3.delete_public_access_block(Bucket="twice")
+    s3.put_bucket_acl(Bucket="twice", ACL="public-read")
+    made = next(row for row in s3.list_buckets()["Buckets"] if row["Name"] == "twice")
+    assert s3.create_bucket(Bucket="twice")["Location"] == "/twice"
+    assert s3.get_bucket_acl(Bucket="twice")["Grants"] == private
+    # Nothing else is as if it were new.
+    assert made in s3.list_buckets()["Buckets"]
+    assert s3.get_bucket_versioning(Bucket="twice")["Status"] == "Enabled"
+    assert s3.get_bucket_tagging(Bucket="twice")["TagSet"] == [{"Key": "a", "Value": "1"}]
+    assert s3.get_object(Bucket="twice", Key="kept")["Body"].read() == b"x"
+    # A list that comes along is what the bucket gets; one that can't be changes nothing.
+    s3.create_bucket(Bucket="twice", ACL="public-read")
+    assert s3.get_bucket_acl(Bucket="twice")["Grants"] != private
+    s3.put_public_access_block(Bucket="twice", PublicAccessBlockConfiguration={"BlockPublicAcls": True})
+    refused("InvalidBucketAclWithBlockPublicAccessError", s3.create_bucket, Bucket="twice", ACL="public-read-write")
+    s3.create_bucket(Bucket="plain")
+    refused("InvalidBucketAclWithObjectOwnership", s3.create_bucket, Bucket="plain", ACL="public-read")
+    s3.create_bucket(Bucket="plain", ACL="private")
+
+
+def test_other_regions_refuse_a_bucket_that_is_there(tmp_path: Path) -> None:
+    server = ServerProcess(tmp_path / "data", environment={"SLUICEWAY_REGION": "eu-central-1"}).start()
+    try:
+        s3 = boto3.client(
+            "s3", endpoint_url=server.url, region_name="eu-central-1", aws_access_key_id=server.key[0],
+            aws_secret_access_key=server.key[1],
+        )  # fmt: skip
+        here = {"CreateBucketConfiguration": {"LocationConstraint": "eu-central-1"}}
+        s3.create_bucket(Bucket="once", **here)
+        answer = refused("BucketAlreadyOwnedByYou", s3.create_bucket, Bucket="once", **here)
+        assert answer["ResponseMetadata"]["HTTPStatusCode"] == 409
+    finally:
+        server.stop()
+
+
 def test_buckets_are_made_listed_and_deleted(server: ServerProcess, s3: Any) -> None:
     assert s3.create_bucket(Bucket="making")["Location"] == "/making"
-    refused("BucketAlreadyOwnedByYou", s3.create_bucket, Bucket="making")
     refused("InvalidBucketName", s3.create_bucket, Bucket="a..b")
     refused(
         "InvalidLocationConstraint", s3.create_bucket, Bucket="elsewhere",

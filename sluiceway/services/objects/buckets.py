@@ -35,6 +35,7 @@ from sluiceway.services.objects.values import Actor
 #: Uploads, and parts of theirs, that a bucket's deletion gives up in one transaction (a large upload is 10,000 parts);
 #: past it, the client aborts its uploads first.
 _DROPPED_MAX = 20_000
+_OLDEST_REGION = "us-east-1"
 
 
 @dataclass(slots=True)
@@ -72,16 +73,14 @@ class Buckets:
     ) -> Bucket:
         """Make an empty, private bucket; all public access is blocked, as on AWS, unless settings say otherwise.
 
-        Raises ``Invalid("acl_ownership" | "acl_blocked")`` for a list that can't be, ``Invalid("bucket_name")``, ``AlreadyExists("bucket")`` (always one's own: there is one
-        account), ``Conflict("buckets")`` when there are too many.
+        Raises ``Invalid("acl_ownership" | "acl_blocked")`` for a list that can't be, ``Invalid("bucket_name")``,
+        ``AlreadyExists("bucket")`` (always one's own: there is one account; not in every region, see ``_again``),
+        ``Conflict("buckets")`` when there are too many.
         """
         check_bucket_name(name)
-        if tx.get(BUCKETS, (name,)) is not None:
-            raise AlreadyExists(
-                "bucket",
-                "Your previous request to create the named bucket succeeded and you already own it.",
-                BucketName=name,
-            )
+        row = tx.get(BUCKETS, (name,))
+        if row is not None:
+            return self._again(tx, Bucket.from_json(name, row), acl)
         if sum(1 for _ in tx.scan(BUCKETS, limit=self._limits.buckets_max)) >= self._limits.buckets_max:
             raise Conflict("buckets", "You have attempted to create more buckets than allowed")
         settings = (public.SETTING,) if self._limits.public_access_blocked else ()
@@ -91,10 +90,28 @@ class Buckets:
             tx.put(SETTINGS, (name, public.SETTING), dict.fromkeys(public.MEMBERS, True))
         tx.put(BUCKETS, (name,), bucket.to_json())
         if acl is not None and acl.canned != "private":
-            _check_new(bucket, acl)
+            _check_new(bucket, acl, bool(settings))
             self._acls.keep_on_bucket(tx, bucket, acl)
         if tags:
             self.put_tags(tx, name, tags)
+        return bucket
+
+    def _again(self, tx: Tx, bucket: Bucket, acl: Asked | None) -> Bucket:
+        """A bucket that is there: in the oldest region it is answered as if it had been made, and gets the list that a
+        new one would have had; elsewhere it is refused (S3 API reference, CreateBucket, "BucketAlreadyOwnedByYou").
+
+        What else the request says (tags, ownership) changes nothing.
+        """
+        if bucket.region != _OLDEST_REGION:
+            raise AlreadyExists(
+                "bucket",
+                "Your previous request to create the named bucket succeeded and you already own it.",
+                BucketName=bucket.name,
+            )
+        if acl is not None and acl.canned != "private":
+            _check_new(bucket, acl, "BlockPublicAcls" in blocks(tx, bucket))
+        if bucket.lists:
+            self._acls.keep_on_bucket(tx, bucket, acl or Asked("private"))
         return bucket
 
     def get(self, view: View, name: str) -> Bucket:
@@ -256,7 +273,7 @@ def _drop_uploads(tx: Tx, name: str) -> None:
             raise Conflict("bucket", "The bucket has too many unfinished uploads: abort them first.", BucketName=name)
 
 
-def _check_new(bucket: Bucket, acl: Asked) -> None:
+def _check_new(bucket: Bucket, acl: Asked, blocked: bool) -> None:
     """In the words that S3 has for new buckets (S3 User Guide, "Controlling ownership of objects")."""
     if bucket.ownership == ENFORCED:
         raise Invalid(
@@ -264,7 +281,7 @@ def _check_new(bucket: Bucket, acl: Asked) -> None:
             "Bucket cannot have ACLs set with ObjectOwnership's BucketOwnerEnforced setting",
             BucketName=bucket.name,
         )
-    if acl.public and public.SETTING in bucket.settings:
+    if acl.public and blocked:
         raise Invalid(
             "acl_blocked", "Bucket cannot have public ACLs set with BlockPublicAccess enabled", BucketName=bucket.name
         )
