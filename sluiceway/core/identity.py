@@ -14,7 +14,8 @@ class Principal:
 
     ``root`` is allowed everything unless a resource policy denies it. ``anonymous`` has no policies.
     A ``role`` caller (a function) is limited by its role's policies; ``session`` is its session name.
-    A ``service`` principal ("s3.amazonaws.com") acts for the server itself.
+    A ``service`` principal ("s3.amazonaws.com") acts for the server itself. ``id`` is the unique id of a user or role,
+    by which policies of resources keep whom they name.
     """
 
     kind: PrincipalKind
@@ -26,6 +27,7 @@ class Principal:
     policies: tuple[dict[str, Any], ...] = ()
     session: str = ""
     tags: dict[str, str] = field(default_factory=dict)
+    id: str = ""
 
 
 ANONYMOUS = Principal(kind="anonymous", account="anonymous", name="anonymous", arn="*")

@@ -47,6 +47,7 @@ from sluiceway.reactions.targets.signing import open_signer
 from sluiceway.services.access import authorize
 from sluiceway.services.outbox import Outbox
 from sluiceway.services.queues import Queues
+from sluiceway.services.accounts.rows import USERS, User
 from sluiceway.services.reactions import Reactions
 from sluiceway.services.topics import Topics
 from sluiceway.services.topics.letters import LetterGuard
@@ -58,7 +59,9 @@ READER_POLICY = {
     "Statement": [{"Effect": "Allow", "Action": ["sns:List*", "sns:Get*"], "Resource": "*"}],
     "Version": "2012-10-17",
 }
-READER = Principal("user", SCOPE.account, "reader", "arn:aws:iam::000000000000:user/reader", policies=(READER_POLICY,))
+READER = Principal(
+    "user", SCOPE.account, "reader", "arn:aws:iam::000000000000:user/reader", policies=(READER_POLICY,), id="AIDAREADER"
+)
 
 
 class Ring:
@@ -258,6 +261,8 @@ async def test_policies_hold(server: Server) -> None:
     code, status, words = await refused(reader.publish, TopicArn=arn, Message="x")
     assert (code, status) == ("AuthorizationError", 403) and "is not authorized to perform" in words
     assert (await refused(stranger.list_topics))[1] == 403
+    known = User(READER.name, READER.id, READER.arn, "/", "", 0)
+    await server.store.commit(lambda tx: tx.put(USERS, (known.name,), known.to_json()))
     statement = {"Effect": "Allow", "Principal": {"AWS": READER.arn}, "Action": "sns:Publish", "Resource": arn}
     policy = json.dumps({"Version": "2012-10-17", "Statement": [statement]})
     await call(root.set_topic_attributes, TopicArn=arn, AttributeName="Policy", AttributeValue=policy)

@@ -60,4 +60,4 @@ def _names_aws(value: str, principal: Principal) -> Match:
         if account[1] != principal.account:
             return Match.NO
         return Match.YES if principal.kind == "root" else Match.ACCOUNT
-    return Match.YES if value in (principal.arn, session_arn(principal)) else Match.NO
+    return Match.YES if value and value in (principal.id, principal.arn, session_arn(principal)) else Match.NO

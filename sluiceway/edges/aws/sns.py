@@ -175,7 +175,7 @@ class _Sns:
             "TopicArn": self._topics.arn(name),
             "Owner": self._topics.scope.account,
             "DisplayName": "",
-            "Policy": json.dumps(self._topics.shown_policy(topic)),
+            "Policy": json.dumps(self._topics.shown_policy(view, topic)),
             "SubscriptionsConfirmed": str(confirmed),
             "SubscriptionsPending": str(pending),
             "SubscriptionsDeleted": str(topic.deleted),
@@ -222,7 +222,7 @@ class _Sns:
 
     def _change_policy(self, tx: Tx, name: str, label: str, statement: dict[str, Any] | None) -> None:
         """Add the statement, or remove the one called ``label``."""
-        policy = dict(self._topics.shown_policy(self._topics.get(tx, name)))
+        policy = dict(self._topics.kept_policy(self._topics.get(tx, name)))
         given = policy.get("Statement", [])
         statements = list(given) if isinstance(given, list) else [given]
         there = [one for one in statements if one.get("Sid") == label]

@@ -172,6 +172,7 @@ class _Sqs:
             **(_FIFO_DEFAULTS if queue.fifo else {}),
             **(encrypted if "KmsMasterKeyId" in queue.attributes else {}),
             **own,
+            **({"Policy": self._queues.shown_policy(view, queue)} if queue.policy else {}),
             "QueueArn": self._queues.arn(name),
             "ApproximateNumberOfMessages": str(visible),
             "ApproximateNumberOfMessagesNotVisible": str(taken),

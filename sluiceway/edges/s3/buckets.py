@@ -88,8 +88,7 @@ async def get_location(call: Call) -> Response:
 
 async def get_policy(call: Call) -> Response:
     """GetBucketPolicy: the document as it was put."""
-    text = await _setting(call, "policy", "The bucket policy does not exist")
-    return call.reply({"Policy": text})
+    return call.reply({"Policy": await call.tools.store.view(call.tools.objects.buckets.policy, call.bucket)})
 
 
 async def put_policy(call: Call) -> Response:

@@ -61,6 +61,7 @@ ERRORS: Final[Mapping[tuple[type[DomainError], str], tuple[str, int]]] = {
     (Invalid, "xml"): ("MalformedXML", 400),
     (Invalid, "serialization"): ("MalformedXML", 400),
     (Invalid, "policy"): ("MalformedPolicy", 400),
+    (Invalid, "principal"): ("MalformedPolicy", 400),
     (Invalid, "versioning"): ("IllegalVersioningConfigurationException", 400),
     (Invalid, "location"): ("InvalidLocationConstraint", 400),
     (Invalid, "part"): ("InvalidPart", 400),

@@ -122,6 +122,7 @@ class KeyRing:
             canonical_id=canonical_id,
             policies=policies,
             tags=owner.tags,
+            id=owner.id,
         )
 
     def _of_key(self, access_key_id: str) -> tuple[str, Principal]:
@@ -167,6 +168,7 @@ def _caller(owner: Principal, access_key_id: str, session: str) -> Principal:
         policies=owner.policies,
         session=session,
         tags=owner.tags,
+        id=owner.id,
     )
 
 

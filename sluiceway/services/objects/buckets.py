@@ -11,6 +11,7 @@ from sluiceway.config import ObjectSettings
 from sluiceway.core.identity import Scope
 from sluiceway.core.store import Key, Tx, View
 from sluiceway.errors import AccessDenied, AlreadyExists, Conflict, Invalid, NotFound, TooLarge
+from sluiceway.services.accounts.named import NamedPrincipals
 from sluiceway.services.objects import garbage, public, records
 from sluiceway.services.objects.acls import Acls, bucket_list
 from sluiceway.services.objects.grants import Asked, Grants
@@ -61,6 +62,7 @@ class Buckets:
         self._acls = acls
         self._limits = limits
         self._deliver = deliver
+        self._named = NamedPrincipals(scope)
 
     def create(
         self,
@@ -192,17 +194,28 @@ class Buckets:
         tx.put(BUCKETS, (name,), replace(bucket, versioning=status).to_json())
 
     def put_policy(self, tx: Tx, name: str, text: str) -> None:
-        """Keep the policy document as it was sent. Raises ``Invalid("policy")``, ``AccessDenied``."""
+        """Keep the policy document as it was sent, but for ``NamedPrincipals``.
+
+        Raises ``Invalid("policy" | "principal")``, ``AccessDenied``.
+        """
         bucket = bucket_of(tx, name)
         if len(text.encode()) > self._limits.policy_bytes_max:
             raise TooLarge("policy", "Policy exceeds the maximum allowed document size.")
         document = check_policy(text, bucket.arn)
+        kept = self._named.kept(tx, document)
         if public.is_public_policy(document) and "BlockPublicPolicy" in blocks(tx, bucket):
             raise AccessDenied(
                 "access",
                 "Public policies are prevented by the BlockPublicPolicy setting in S3 Block Public Access.",
             )
-        self.put_setting(tx, name, "policy", text)
+        self.put_setting(tx, name, "policy", text if kept is document else json.dumps(kept))
+
+    def policy(self, view: View, name: str) -> str:
+        """The policy's text, with the names of the users and roles in it. Raises ``NotFound("policy")``."""
+        text: str = self.setting(view, name, "policy", "The bucket policy does not exist")
+        document = json.loads(text)
+        shown = self._named.shown(view, document)
+        return text if shown is document else json.dumps(shown)
 
     def put_cors(self, tx: Tx, name: str, rules: list[dict[str, Any]]) -> None:
         """Keep CORS rules (members as the S3 API names them). Raises ``Invalid("cors")``."""

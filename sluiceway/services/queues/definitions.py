@@ -11,6 +11,7 @@ from sluiceway.config import QueueSettings
 from sluiceway.core.identity import Arn, Scope
 from sluiceway.core.store import Tx, View
 from sluiceway.errors import AlreadyExists, Conflict, Invalid, NotFound, Throttled
+from sluiceway.services.accounts.named import NamedPrincipals
 from sluiceway.services.queues import attributes as rules
 from sluiceway.services.queues.memory import MEMORY_TABLES
 from sluiceway.services.queues.shelf import counters
@@ -39,6 +40,7 @@ class Definitions:
         self.limits = limits
         self._check_key = check_key
         self._finish = finish
+        self._named = NamedPrincipals(scope)
 
     def arn(self, name: str) -> str:
         """The queue's ARN."""
@@ -50,7 +52,7 @@ class Definitions:
         Raises ``Invalid("name" | "attribute_name" | "attribute_value" | "redrive" | "tags")``,
         ``AlreadyExists("queue")``, ``Throttled("queues")``.
         """
-        kept = rules.check_attributes(attributes)
+        kept = self._named_in(tx, rules.check_attributes(attributes))
         rules.check_name(name, kept.get("FifoQueue") == "true")
         rules.check_together(kept)
         rules.check_tags(tags)
@@ -105,13 +107,20 @@ class Definitions:
         queue = self.find(view, name)
         return queue.policy if queue else None
 
-    def set_attributes(self, tx: Tx, name: str, attributes: Mapping[str, str]) -> None:
-        """Change attributes; an empty text takes one away. Raises as ``create`` does."""
+    def shown_policy(self, view: View, queue: Queue) -> str:
+        """The text of its policy, with the names of users and roles; "" without one."""
+        shown = queue.policy and self._named.shown(view, queue.policy)
+        return queue.attributes.get("Policy", "") if shown is queue.policy else json.dumps(shown)
+
+    def set_attributes(self, tx: Tx, name: str, attributes: Mapping[str, str], *, known: bool = False) -> None:
+        """Change attributes; an empty text takes one away. ``known`` says that a policy is made of the one that is
+        there, whose users may be gone. Raises as ``create`` does."""
         queue = self.get(tx, name)
         if "FifoQueue" in attributes and attributes["FifoQueue"] != queue.attributes.get("FifoQueue", "false"):
             raise Invalid("attribute_value", "Invalid value for the parameter FifoQueue. Reason: Modifying queue type is "
                           "not supported.")  # fmt: skip
         kept = rules.check_attributes(attributes)
+        kept = kept if known else self._named_in(tx, kept)
         merged = {key: value for key, value in queue.attributes.items() if key not in attributes} | kept
         if "KmsMasterKeyId" in kept and "SqsManagedSseEnabled" not in kept:
             merged.pop("SqsManagedSseEnabled", None)
@@ -157,6 +166,17 @@ class Definitions:
         return [queue for queue in self.all(view) if queue.redrive is not None and queue.redrive[0] == arn]
 
     # -- inside
+
+    def _named_in(self, view: View, attributes: dict[str, str]) -> dict[str, str]:
+        """The attributes with the policy as it is kept; see ``NamedPrincipals``."""
+        if "Policy" not in attributes:
+            return attributes
+        document = json.loads(attributes["Policy"])
+        try:
+            kept = self._named.kept(view, document)
+        except Invalid:
+            raise Invalid("attribute_value", "Invalid value for the parameter Policy.") from None
+        return attributes if kept is document else {**attributes, "Policy": json.dumps(kept)}
 
     def _put(self, tx: Tx, queue: Queue) -> None:
         tx.put(QUEUES, (queue.name,), queue.to_bytes())

@@ -62,7 +62,7 @@ def add(tx: Tx, queues: Definitions, name: str, label: str, accounts: list[str],
             "Resource": queues.arn(name),
         }
     )
-    queues.set_attributes(tx, name, {"Policy": json.dumps(policy)})
+    queues.set_attributes(tx, name, {"Policy": json.dumps(policy)}, known=True)
 
 
 def remove(tx: Tx, queues: Definitions, name: str, label: str) -> None:
@@ -72,7 +72,7 @@ def remove(tx: Tx, queues: Definitions, name: str, label: str) -> None:
     if len(left) == len(policy["Statement"]):
         raise _wrong("Label", label, "can't find label on existing policy.")
     text = json.dumps({**policy, "Statement": left}) if left else ""
-    queues.set_attributes(tx, name, {"Policy": text})
+    queues.set_attributes(tx, name, {"Policy": text}, known=True)
 
 
 def _policy(known: dict[str, Any] | None, arn: str) -> dict[str, Any]:

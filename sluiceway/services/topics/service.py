@@ -17,6 +17,7 @@ from sluiceway.core.identity import Scope
 from sluiceway.core.reaction import Reaction, RetryPolicy, Target
 from sluiceway.core.store import Tx, View
 from sluiceway.errors import AlreadyExists, DomainError, Invalid, NotFound, Throttled, TooLarge
+from sluiceway.services.accounts.named import NamedPrincipals
 from sluiceway.services.reactions import Reactions
 from sluiceway.services.topics import attributes as rules
 from sluiceway.services.topics import clearing, publishing, subscribing
@@ -47,6 +48,7 @@ class Topics:
         self.scope = scope
         self.limits = limits
         self._reactions = reactions
+        self._named = NamedPrincipals(scope)
 
     def arn(self, name: str) -> str:
         """The topic's ARN."""
@@ -72,7 +74,7 @@ class Topics:
         """
         given, given_tags = dict(attributes or {}), dict(tags or {})
         check_name(name, given.get("FifoTopic") == "true")
-        policy = rules.parse_access_policy(given.pop("Policy", ""), self.limits)
+        policy = self._access_policy(tx, given.pop("Policy", ""))
         if given.get("FifoTopic") == "false":
             del given["FifoTopic"]
         for attribute, value in given.items():
@@ -130,9 +132,20 @@ class Topics:
         Raises ``NotFound("topic")``."""
         return self.get(view, name).policy
 
-    def shown_policy(self, topic: Topic) -> dict[str, Any]:
-        """The policy as SNS shows it: its default one grants services of the same account (AWS:SourceOwner)."""
+    def kept_policy(self, topic: Topic) -> dict[str, Any]:
+        """The policy as it is kept; the default one grants services of the same account (AWS:SourceOwner)."""
         return topic.policy if topic.policy is not None else self._default_policy(topic.name)
+
+    def shown_policy(self, view: View, topic: Topic) -> dict[str, Any]:
+        """The policy as SNS shows it, with the names of users and roles."""
+        return self._named.shown(view, self.kept_policy(topic))
+
+    def _access_policy(self, view: View, text: str) -> dict[str, Any] | None:
+        policy = rules.parse_access_policy(text, self.limits)
+        try:
+            return None if policy is None else self._named.kept(view, policy)
+        except Invalid:
+            raise Invalid("policy", "Invalid parameter: Policy Error: PrincipalNotFound") from None
 
     def _default_policy(self, name: str) -> dict[str, Any]:
         actions = (
@@ -153,7 +166,7 @@ class Topics:
         """Raises ``NotFound("topic")``, ``Invalid("attribute" | "policy")``."""
         topic = self.get(tx, name)
         if attribute == "Policy":
-            topic = replace(topic, policy=rules.parse_access_policy(value, self.limits))
+            topic = replace(topic, policy=self._access_policy(tx, value))
         elif attribute == "FifoTopic":
             raise Invalid("attribute", "Invalid parameter: AttributeName")
         else:
