@@ -65,6 +65,39 @@ class Tool:
         return done.out
 
 
+def aws_cli(server: ServerProcess, home: Path, s3: str = "addressing_style = path") -> Tool:
+    """The CLI with the environment that `sluiceway env` prints. Version 1 presigns with SigV2 unless it is told."""
+    (home / ".aws").mkdir()
+    (home / ".aws" / "config").write_text(
+        f"[default]\nretries.max_attempts = 1\ns3 =\n  signature_version = s3v4\n  multipart_threshold = 6MB\n"
+        f"  multipart_chunksize = 5MB\n  {s3}\n"
+    )
+    return Tool(needed("aws"), home, [], server.environment())
+
+
+def rclone_s3(server: ServerProcess, home: Path, **more: str) -> Tool:
+    """rclone with a remote "s3:" by its environment."""
+    key, secret = server.key
+    settings = {"TYPE": "s3", "PROVIDER": "Other", "ACCESS_KEY_ID": key, "SECRET_ACCESS_KEY": secret, "REGION": "us-east-1",
+                "ENDPOINT": server.url, "FORCE_PATH_STYLE": "true", "CHUNK_SIZE": "5Mi", "UPLOAD_CUTOFF": "5Mi", "LIST_VERSION": "2"}  # fmt: skip
+    settings |= more
+    environment = {f"RCLONE_CONFIG_S3_{name}": value for name, value in settings.items()}
+    return Tool(
+        needed("rclone"), home, ["--config", "/dev/null", "--retries", "1", "--low-level-retries", "1"], environment
+    )
+
+
+def s3cmd_of(server: ServerProcess, home: Path, **more: str) -> Tool:
+    """s3cmd with a configuration file."""
+    key, secret = server.key
+    host = f"127.0.0.1:{server.port}"
+    settings = {"access_key": key, "secret_key": secret, "host_base": host, "host_bucket": host, "use_https": "False",
+                "bucket_location": "us-east-1", "multipart_chunk_size_mb": "5", "progress_meter": "False", "max_retries": "1"} | more  # fmt: skip
+    lines = "".join(f"{name} = {value}\n" for name, value in settings.items())
+    (home / "s3cfg").write_text(f"[default]\n{lines}")
+    return Tool(needed("s3cmd"), home, ["--config", str(home / "s3cfg"), "--no-progress"])
+
+
 class Proxy:
     """An HTTP proxy that takes every host for the server's: so any program reaches hosts that no resolver knows."""
 

@@ -13,24 +13,14 @@ from typing import Any
 
 import pytest
 from helpers.server import ServerProcess
-from helpers.tools import Proxy, Tool, needed
+from helpers.tools import Proxy, Tool, aws_cli
 
 MIB = 1024 * 1024
 
 
-def made(server: ServerProcess, home: Path, s3: str = "addressing_style = path") -> Tool:
-    """The CLI with the environment that `sluiceway env` prints. Version 1 presigns with SigV2 unless it is told."""
-    (home / ".aws").mkdir()
-    (home / ".aws" / "config").write_text(
-        f"[default]\nretries.max_attempts = 1\ns3 =\n  signature_version = s3v4\n  multipart_threshold = 6MB\n"
-        f"  multipart_chunksize = 5MB\n  {s3}\n"
-    )
-    return Tool(needed("aws"), home, [], server.environment())
-
-
 @pytest.fixture(scope="module")
 def aws(server: ServerProcess, tmp_path_factory: pytest.TempPathFactory) -> Tool:
-    return made(server, tmp_path_factory.mktemp("aws"))
+    return aws_cli(server, tmp_path_factory.mktemp("aws"))
 
 
 @pytest.fixture
@@ -154,7 +144,7 @@ def test_s3api(aws: Tool, server: ServerProcess, bucket: str, tmp_path: Path) ->
 def test_virtual_hosted(server: ServerProcess, bucket: str, tmp_path: Path) -> None:
     proxy = Proxy(server)
     try:
-        tool = made(server, tmp_path, "addressing_style = virtual")
+        tool = aws_cli(server, tmp_path, "addressing_style = virtual")
         tool.environment |= {"AWS_ENDPOINT_URL": f"http://s3.localhost:{server.port}", "HTTP_PROXY": proxy.url}
         body = os.urandom(7 * MIB)
         (tmp_path / "x ü").write_bytes(body)

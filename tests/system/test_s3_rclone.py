@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 from helpers.server import ServerProcess
-from helpers.tools import Proxy, Tool, needed
+from helpers.tools import Proxy, Tool, needed, rclone_s3
 
 MIB = 1024 * 1024
 #: Names that file systems allow and people have. A file system has no empty segments; rclone writes the rest as it is.
@@ -23,19 +23,7 @@ ODD = ["größe ☃.txt", "with space", "a+b&c=d;e,f", "100%", "%41", "q?x#y", "
 
 @pytest.fixture(scope="module")
 def rclone(server: ServerProcess, tmp_path_factory: pytest.TempPathFactory) -> Tool:
-    return made(server, tmp_path_factory.mktemp("rclone"))
-
-
-def made(server: ServerProcess, home: Path, **more: str) -> Tool:
-    """rclone with a remote "s3:" by its environment."""
-    key, secret = server.key
-    settings = {"TYPE": "s3", "PROVIDER": "Other", "ACCESS_KEY_ID": key, "SECRET_ACCESS_KEY": secret, "REGION": "us-east-1",
-                "ENDPOINT": server.url, "FORCE_PATH_STYLE": "true", "CHUNK_SIZE": "5Mi", "UPLOAD_CUTOFF": "5Mi", "LIST_VERSION": "2"}  # fmt: skip
-    settings |= more
-    environment = {f"RCLONE_CONFIG_S3_{name}": value for name, value in settings.items()}
-    return Tool(
-        needed("rclone"), home, ["--config", "/dev/null", "--retries", "1", "--low-level-retries", "1"], environment
-    )
+    return rclone_s3(server, tmp_path_factory.mktemp("rclone"))
 
 
 @pytest.fixture
@@ -192,7 +180,7 @@ def test_versions(rclone: Tool, server: ServerProcess, bucket: str) -> None:
 def test_virtual_hosted(server: ServerProcess, bucket: str, tmp_path: Path) -> None:
     proxy = Proxy(server)
     try:
-        tool = made(server, tmp_path, ENDPOINT=f"http://s3.localhost:{server.port}", FORCE_PATH_STYLE="false")
+        tool = rclone_s3(server, tmp_path, ENDPOINT=f"http://s3.localhost:{server.port}", FORCE_PATH_STYLE="false")
         tool.environment["http_proxy"] = proxy.url
         here = tmp_path / "here"
         files = odd_tree(here)
@@ -206,7 +194,7 @@ def test_virtual_hosted(server: ServerProcess, bucket: str, tmp_path: Path) -> N
 
 
 def test_a_wrong_secret_and_a_corrupted_body_are_told(server: ServerProcess, bucket: str, tmp_path: Path) -> None:
-    tool = made(server, tmp_path, SECRET_ACCESS_KEY="wrong" * 8)
+    tool = rclone_s3(server, tmp_path, SECRET_ACCESS_KEY="wrong" * 8)
     done = tool.ask("rcat", f"s3:{bucket}/never", stdin=b"x")
     assert done.code != 0 and "SignatureDoesNotMatch" in done.err
     done = tool.ask("lsf", f"s3:{bucket}")

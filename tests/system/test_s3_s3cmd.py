@@ -10,25 +10,14 @@ from pathlib import Path
 
 import pytest
 from helpers.server import ServerProcess
-from helpers.tools import Proxy, Tool, needed
+from helpers.tools import Proxy, Tool, s3cmd_of
 
 MIB = 1024 * 1024
 
 
-def made(server: ServerProcess, home: Path, **more: str) -> Tool:
-    """s3cmd with a configuration file."""
-    key, secret = server.key
-    host = f"127.0.0.1:{server.port}"
-    settings = {"access_key": key, "secret_key": secret, "host_base": host, "host_bucket": host, "use_https": "False",
-                "bucket_location": "us-east-1", "multipart_chunk_size_mb": "5", "progress_meter": "False", "max_retries": "1"} | more  # fmt: skip
-    lines = "".join(f"{name} = {value}\n" for name, value in settings.items())
-    (home / "s3cfg").write_text(f"[default]\n{lines}")
-    return Tool(needed("s3cmd"), home, ["--config", str(home / "s3cfg"), "--no-progress"])
-
-
 @pytest.fixture(scope="module")
 def s3cmd(server: ServerProcess, tmp_path_factory: pytest.TempPathFactory) -> Tool:
-    return made(server, tmp_path_factory.mktemp("s3cmd"))
+    return s3cmd_of(server, tmp_path_factory.mktemp("s3cmd"))
 
 
 @pytest.fixture
@@ -168,7 +157,7 @@ def test_virtual_hosted(server: ServerProcess, tmp_path: Path) -> None:
     proxy = Proxy(server)
     try:
         base = f"s3.localhost:{server.port}"
-        tool = made(
+        tool = s3cmd_of(
             server,
             tmp_path,
             host_base=base,

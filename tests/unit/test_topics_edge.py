@@ -45,9 +45,9 @@ from sluiceway.reactions.dispatcher import Dispatcher
 from sluiceway.reactions.targets.catalog import topic_targets
 from sluiceway.reactions.targets.signing import open_signer
 from sluiceway.services.access import authorize
+from sluiceway.services.accounts.rows import USERS, User
 from sluiceway.services.outbox import Outbox
 from sluiceway.services.queues import Queues
-from sluiceway.services.accounts.rows import USERS, User
 from sluiceway.services.reactions import Reactions
 from sluiceway.services.topics import Topics
 from sluiceway.services.topics.letters import LetterGuard
