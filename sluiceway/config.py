@@ -102,10 +102,7 @@ class ObjectSettings(_Section):
         description="Object ownership of new buckets that ask for none; the first turns access control lists off, "
         "as AWS does since April 2023.",
     )
-    public_access_blocked: bool = Field(
-        True,
-        description="Whether new buckets block all public access, as AWS does since April 2023.",
-    )
+    public_access_blocked: bool = Field(True, description="Whether new buckets block all public access, as on AWS.")
     cors_rules_max: int = Field(100, description="CORS rules of a bucket.")
     notification_rules_max: int = Field(100, description="Notification rules of a bucket.")
     object_tags_max: int = Field(10, description="Tags of an object.")
@@ -126,6 +123,7 @@ class ObjectSettings(_Section):
         3600.0,
         description="Seconds between looks for lifecycle work, should the clock be set; else midnight UTC wakes.",
     )
+    restore_s: float = Field(1.0, description="Seconds that restoring an archived object takes; no tape is waited for.")
     sweep_batch: int = Field(100, description="Deleted blobs taken from disk in one go; more only delays a stop.")
 
 

@@ -31,6 +31,7 @@ from sluiceway.server.edges import Edges
 from sluiceway.server.services import Services
 from sluiceway.services.objects import garbage
 from sluiceway.services.objects.lifecycle.runner import LifecycleRunner
+from sluiceway.services.objects.restore_runner import RestoreRunner
 from sluiceway.services.queues import Moves, QueueKeeper, QueueMover
 from sluiceway.services.tables import TtlSweeper
 from sluiceway.services.topics import TopicKeeper
@@ -76,6 +77,7 @@ class Node:
         self._keep(
             "lifecycle", LifecycleRunner(s.store, s.objects.lifecycle, s.wakeups, s.clock, s.settings.objects).run
         )
+        self._keep("restores", RestoreRunner(s.store, s.objects.restoring, s.wakeups, s.clock, s.settings.objects).run)
         stacks = StackRunner(s.store, s.stacks, self.client, s.wakeups, s.scope, s.place.url(), s.settings.stacks)
         self._keep("stacks", stacks.run)
         self._keep("tables", TtlSweeper(s.store, s.tables, s.wakeups).run)

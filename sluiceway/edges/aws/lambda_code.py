@@ -12,12 +12,14 @@ from sluiceway.core.blobs import Blobs
 from sluiceway.core.store import Store
 from sluiceway.edges.aws.operations import Call
 from sluiceway.edges.aws.pipeline import Authorize
-from sluiceway.errors import AccessDenied, Invalid, NotFound, TooLarge
+from sluiceway.errors import AccessDenied, Conflict, Invalid, NotFound, TooLarge
 from sluiceway.services.functions import Code
 from sluiceway.services.objects import Objects
+from sluiceway.services.objects.restores import check_readable
 from sluiceway.services.objects.values import Piece
 
 _CHUNK: Final = 256 * 1024
+_ARCHIVED: Final = "The operation is not valid for the object's storage class"
 #: A zip file ends with this record, which a comment of up to 65,535 bytes may follow (PKWARE APPNOTE, 4.3.16).
 _END_MARK: Final = b"PK\x05\x06"
 _END_BYTES: Final = 22 + 65_535
@@ -53,7 +55,8 @@ class Archives:
             resource = f"arn:aws:s3:::{bucket}/{key}"
             self._authorize(call.principal, action, resource, call.conditions, access.policy)
             found = await self._store.view(self._objects.contents.find, bucket, key, version=version or None)
-        except (NotFound, AccessDenied, Invalid) as error:
+            await self._store.view(check_readable, bucket, found.stored, _ARCHIVED)
+        except (NotFound, AccessDenied, Invalid, Conflict) as error:
             text = "Error occurred while GetObject. S3 Error Code: "
             raise Invalid("code", f"{text}{_code_of(error)}. S3 Error Message: {error.message}") from None
         if found.inline is not None:
@@ -91,8 +94,10 @@ async def _once(data: bytes) -> AsyncIterator[bytes]:
         yield data[at : at + _CHUNK]
 
 
-def _code_of(error: NotFound | AccessDenied | Invalid) -> str:
+def _code_of(error: NotFound | AccessDenied | Invalid | Conflict) -> str:
     """What the object service would have answered."""
+    if isinstance(error, Conflict):
+        return "InvalidObjectState"
     if isinstance(error, AccessDenied):
         return "AccessDenied"
     if isinstance(error, Invalid):

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from sluiceway.core.store import View
 from sluiceway.edges.http import Response
+from sluiceway.edges.s3.archived import is_archived, refuse_archived, restore_headers
 from sluiceway.edges.s3.call import Call, Look, Tools
 from sluiceway.edges.s3.encryption_headers import refuse_on_read
 from sluiceway.edges.s3.headers import OVERRIDES, SILENT, checksum_headers, conditions_from, http_date, object_headers
@@ -46,9 +47,11 @@ async def get_object(call: Call) -> Response:
             check_read(stored, conditions)
         except NotModified as error:
             return _not_modified(call, error)
+        if is_archived(stored):
+            await refuse_archived(call, stored)
         span = _span(call, stored)
         headers = _headers(call, stored, span)
-        if _has_more(call):
+        if _has_more(call, stored):
             headers.extend(await _more_headers(call, stored))
         status = 206 if span.partial else 200
         if found.inline is not None:
@@ -80,7 +83,7 @@ async def head_object(call: Call) -> Response:
         return _not_modified(call, error)
     span = _span(call, stored)
     headers = _headers(call, stored, span)
-    if _has_more(call):
+    if _has_more(call, stored):
         headers.extend(await _more_headers(call, stored))
     return Response(206 if span.partial else 200, headers)
 
@@ -207,14 +210,16 @@ def _wants_checksum(call: Call) -> bool:
     return call.request.headers.get("x-amz-checksum-mode").upper() == "ENABLED"
 
 
-def _has_more(call: Call) -> bool:
+def _has_more(call: Call, stored: StoredObject) -> bool:
     """Whether something is said that has to be read first: most answers are spared that."""
-    return "partNumber" in call.query or may_expire(call)
+    return "partNumber" in call.query or may_expire(call) or is_archived(stored)
 
 
 async def _more_headers(call: Call, stored: StoredObject) -> list[tuple[str, str]]:
-    """When the object expires, and the checksum of the part that is read."""
+    """When the object or its restored copy expires, and the checksum of the part that is read."""
     headers = await expiration_headers(call, stored)
+    if is_archived(stored):
+        headers.extend(await restore_headers(call, stored))
     if stored.part_sizes and "partNumber" in call.query and _wants_checksum(call):
         number = int(call.query["partNumber"])
         checksum = await call.tools.store.view(part_sums.of_part, call.bucket, stored, number)

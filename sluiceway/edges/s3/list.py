@@ -10,6 +10,7 @@ from urllib.parse import quote
 
 from sluiceway.core.keys import text_after
 from sluiceway.edges.http import Response
+from sluiceway.edges.s3.archived import OPTIONAL, restores_listed
 from sluiceway.edges.s3.call import Call
 from sluiceway.edges.s3.headers import moment
 from sluiceway.errors import Invalid
@@ -27,7 +28,7 @@ async def list_v2(call: Call) -> Response:
     page = await _page(call, start, limit)
     encode = encoder_of(call)
     owner = query.get("fetch-owner") == "true"
-    output = _common_output(call, page, limit, owner)
+    output = await _common_output(call, page, limit, owner)
     output["KeyCount"] = len(page.entries) + len(page.prefixes)
     if token is not None:
         output["ContinuationToken"] = token
@@ -47,7 +48,7 @@ async def list_v1(call: Call) -> Response:
     if common_prefix(marker, query.get("prefix", ""), query.get("delimiter", "")) == marker and marker:
         start = text_after(marker)
     page = Page() if start is None else await _page(call, start, limit)
-    output = _common_output(call, page, limit, True)
+    output = await _common_output(call, page, limit, True)
     encode = encoder_of(call)
     output["Marker"] = encode(marker)
     if page.next is not None and query.get("delimiter"):
@@ -61,15 +62,20 @@ async def _page(call: Call, start: str, limit: int) -> Page:
     return await call.tools.store.view(list_objects, listing)
 
 
-def _common_output(call: Call, page: Page, limit: int, owner: bool) -> dict[str, Any]:
+async def _common_output(call: Call, page: Page, limit: int, owner: bool) -> dict[str, Any]:
     query = call.query
     encode = encoder_of(call)
+    members = [_member(encode(key), stored, owner) for key, stored in page.entries]
+    if call.request.headers.has_any(OPTIONAL):
+        restores = await restores_listed(call, [stored for _, stored in page.entries])
+        for member, (_, stored) in zip(members, page.entries, strict=True):
+            member["RestoreStatus"] = restores.get(stored.sequence)
     output: dict[str, Any] = {
         "Name": call.bucket,
         "Prefix": encode(query.get("prefix", "")),
         "MaxKeys": limit,
         "IsTruncated": page.next is not None,
-        "Contents": [_member(encode(key), stored, owner) for key, stored in page.entries],
+        "Contents": members,
         "CommonPrefixes": [{"Prefix": encode(prefix)} for prefix in page.prefixes],
     }
     if query.get("delimiter"):

@@ -23,6 +23,7 @@ from sluiceway.edges.s3 import (
     post,
     public,
     put,
+    restore,
     tagging,
     unset,
     versions,
@@ -176,6 +177,9 @@ ROUTES: Final[Mapping[tuple[Level, str, str], Route]] = {
     ("object", "GET", "uploadId"): Route("ListParts", "s3:ListMultipartUploadParts", multipart.list_parts),
     ("object", "GET", "attributes"): Route(
         "GetObjectAttributes", "s3:GetObjectAttributes", attributes.get_attributes, "s3:GetObjectVersionAttributes"
+    ),
+    ("object", "POST", "restore"): Route(
+        "RestoreObject", "s3:RestoreObject", restore.restore_object, "s3:RestoreObject"
     ),
     ("bucket", "GET", "lifecycle"): Route(
         "GetBucketLifecycleConfiguration", "s3:GetLifecycleConfiguration", lifecycle.get_lifecycle

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from sluiceway.edges.aws.codecs.xmls import malformed
 from sluiceway.edges.http import Response
+from sluiceway.edges.s3.archived import OPTIONAL, restores_listed
 from sluiceway.edges.s3.body import document
 from sluiceway.edges.s3.call import Call
 from sluiceway.edges.s3.headers import http_date, moment
@@ -91,6 +92,8 @@ async def list_object_versions(call: Call) -> Response:
     encode = encoder_of(call)
     listing = VersionListing(call.bucket, query.get("prefix", ""), query.get("delimiter", ""), key, version, limit)
     page = await call.tools.store.view(list_versions, listing)
+    kept = [version.kept for version in page.versions if isinstance(version.kept, StoredObject)]
+    restores = await restores_listed(call, kept) if call.request.headers.has_any(OPTIONAL) else {}
     output: dict[str, Any] = {
         "Name": call.bucket,
         "Prefix": encode(listing.prefix),
@@ -98,7 +101,7 @@ async def list_object_versions(call: Call) -> Response:
         "VersionIdMarker": version,
         "MaxKeys": limit,
         "IsTruncated": page.more,
-        **_entries(page, encode),
+        **_entries(page, encode, restores),
     }
     if listing.delimiter:
         output["Delimiter"] = encode(listing.delimiter)
@@ -111,16 +114,16 @@ async def list_object_versions(call: Call) -> Response:
     return call.reply(output)
 
 
-def _entries(page: VersionPage, encode: Callable[[str], str]) -> dict[str, Any]:
+def _entries(page: VersionPage, encode: Callable[[str], str], restores: Mapping[int, dict[str, Any]]) -> dict[str, Any]:
     found: dict[str, list[dict[str, Any]]] = {"Versions": [], "DeleteMarkers": []}
     for version in page.versions:
         kind = "DeleteMarkers" if isinstance(version.kept, Marker) else "Versions"
-        found[kind].append(_member(version, encode(version.key)))
+        found[kind].append(_member(version, encode(version.key), restores))
     found["CommonPrefixes"] = [{"Prefix": encode(prefix)} for prefix in page.prefixes]
     return found
 
 
-def _member(version: Version, key: str) -> dict[str, Any]:
+def _member(version: Version, key: str, restores: Mapping[int, dict[str, Any]]) -> dict[str, Any]:
     kept = version.kept
     member: dict[str, Any] = {
         "Key": key,
@@ -131,6 +134,7 @@ def _member(version: Version, key: str) -> dict[str, Any]:
     }
     if isinstance(kept, StoredObject):
         member.update(ETag=f'"{kept.etag}"', Size=kept.size, StorageClass=kept.attributes.storage_class)
+        member["RestoreStatus"] = restores.get(kept.sequence)
         if kept.checksum is not None:
             member.update(ChecksumAlgorithm=[kept.checksum.algorithm], ChecksumType=kept.checksum.type)
     return member

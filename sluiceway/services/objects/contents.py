@@ -14,6 +14,7 @@ from sluiceway.services.objects.grants import Asked
 from sluiceway.services.objects.history import History
 from sluiceway.services.objects.names import check_key, check_metadata, check_tags
 from sluiceway.services.objects.owning import applied, check_asked
+from sluiceway.services.objects.restores import check_readable
 from sluiceway.services.objects.rows import BODIES, OBJECTS, Bucket, bucket_of
 from sluiceway.services.objects.values import (
     NO_CONDITIONS,
@@ -186,7 +187,8 @@ class Contents:
         return self.place(tx, bucket, target[1], content, about, actor, conditions, "ObjectCreated:Copy", acl=acl)
 
     def find_source(self, view: View, source: Source, conditions: Conditions) -> Found:
-        """The source of a copy. Raises as ``head``; a source that is "not modified" fails, too."""
+        """The source of a copy. Raises as ``head``; a source that is "not modified" fails, too, and so does one that is
+        archived (``Conflict("archived")``)."""
         try:
             stored = self.head(view, source.bucket, source.key, version=source.version)
         except NotFound as error:
@@ -196,6 +198,7 @@ class Contents:
                 "request", "The source of a copy request may not specifically refer to a delete marker by version id."
             ) from None
         check_source(stored, conditions)
+        check_readable(view, source.bucket, stored, "Operation is not valid for the source object's storage class")
         return _found(view, source.bucket, stored)
 
     def check_source(self, view: View, source: Source, conditions: Conditions) -> Found:

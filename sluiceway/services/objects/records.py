@@ -10,7 +10,7 @@ from urllib.parse import quote_plus
 from sluiceway.services.objects.values import Actor, Kept, StoredObject
 
 #: Events whose records have members of their own, and the version of the format that says so.
-_LATER: Final = ("ObjectTagging:", "ObjectAcl:", "LifecycleExpiration:", "LifecycleTransition")
+_LATER: Final = ("ObjectTagging:", "ObjectAcl:", "LifecycleExpiration:", "LifecycleTransition", "ObjectRestore:Delete")
 #: What a delete marker has for an ETag: that of nothing.
 _NO_BYTES: Final = "d41d8cd98f00b204e9800998ecf8427e"
 

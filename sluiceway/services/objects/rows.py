@@ -7,6 +7,7 @@
 ``object_bodies`` (bucket, sequence): inline bytes, or the pieces of an object made of many blobs;
 ``object_part_sums`` (bucket, sequence): the checksums of the parts that an object was made of;
 ``uploads`` (bucket, key, upload id); ``upload_parts`` (upload id, number);
+``object_restores`` and ``object_restore_times``: see ``restores``;
 ``lifecycle_runs`` (bucket): how far the run of its lifecycle rules has come.
 
 A listing of keys so walks over neither old versions nor markers, and a bucket that never had versioning has no row

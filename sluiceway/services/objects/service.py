@@ -13,6 +13,7 @@ from sluiceway.services.objects.lifecycle.service import Lifecycle
 from sluiceway.services.objects.multipart import Multipart
 from sluiceway.services.objects.notifications import NotificationPort
 from sluiceway.services.objects.removals import Removals
+from sluiceway.services.objects.restoring import Restoring
 
 
 class Objects:
@@ -29,4 +30,5 @@ class Objects:
         self.contents = Contents(limits, history, encrypting)
         self.removals = Removals(limits, history)
         self.multipart = Multipart(limits, self.contents, encrypting)
+        self.restoring = Restoring(limits, history)
         self.lifecycle = Lifecycle(self.buckets, self.multipart, self.removals, history)

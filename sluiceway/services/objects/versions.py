@@ -22,7 +22,7 @@ from typing import Any, Final
 
 from sluiceway.core.store import Key, Tx, View
 from sluiceway.errors import Invalid, NotFound
-from sluiceway.services.objects import garbage, part_sums
+from sluiceway.services.objects import garbage, part_sums, restores
 from sluiceway.services.objects.rows import BODIES, NULLS, OBJECTS, VERSIONS, Bucket
 from sluiceway.services.objects.values import NULL_VERSION, Kept, Marker, StoredObject, kept_of
 
@@ -101,6 +101,16 @@ def version_at(view: View, bucket: str, key: str, version: str) -> Kept | None:
     row = None if sequence is None else view.get(VERSIONS, (bucket, key, -sequence))
     kept = None if row is None else kept_of(row)
     return kept if kept is not None and kept.version_id == version else None
+
+
+def at_sequence(view: View, bucket: str, key: str, sequence: int) -> StoredObject | None:
+    """The version with this place in the bucket's history."""
+    current = current_at(view, bucket, key)
+    if current is not None and current.sequence == sequence:
+        return current
+    row = view.get(VERSIONS, (bucket, key, -sequence))
+    kept = None if row is None else kept_of(row)
+    return kept if isinstance(kept, StoredObject) else None
 
 
 def null_sequence(view: View, bucket: str, key: str) -> int | None:
@@ -197,6 +207,8 @@ def remove(tx: Tx, bucket: str, key: str, kept: Kept) -> None:
 
 def let_go(tx: Tx, bucket: str, stored: StoredObject) -> None:
     """Free the bytes of a version whose row goes."""
+    if stored.attributes.storage_class in restores.ARCHIVES:
+        restores.forget(tx, bucket, stored.sequence)
     if stored.part_sizes:
         part_sums.forget(tx, bucket, stored.sequence)
     if stored.blob is not None:
