@@ -6,7 +6,7 @@ removes. Memory per stream is bounded whatever the blob's size.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from typing import Protocol
 
 
@@ -51,5 +51,7 @@ class Blobs(Protocol):
     async def delete(self, blob_id: str) -> None:
         """Remove it; nothing happens if it is gone."""
 
-    async def sweep(self, is_used: Callable[[str], bool]) -> int:
-        """At start, remove temporary files and every blob for which ``is_used`` is false; how many."""
+    async def sweep(self, known: Callable[[list[str]], Awaitable[set[str]]]) -> int:
+        """Remove what earlier processes left: temporary files, and blobs that are not among the ``known`` ones of those
+        it asks about; how many. Beside everything else, in small steps, and once in a process's life: what this
+        process stages is left alone."""

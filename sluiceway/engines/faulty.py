@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Concatenate, Literal, ParamSpec, TypeVar
 
@@ -163,10 +163,10 @@ class FaultyBlobs:
         await self._dice.before(self._faults.refuse)
         await self._blobs.delete(blob_id)
 
-    async def sweep(self, is_used: Callable[[str], bool]) -> int:
+    async def sweep(self, known: Callable[[list[str]], Awaitable[set[str]]]) -> int:
         """See ``core.blobs.Blobs``."""
         await self._dice.before(self._faults.refuse)
-        return await self._blobs.sweep(is_used)
+        return await self._blobs.sweep(known)
 
 
 class FaultyStaged:

@@ -11,13 +11,14 @@ import errno
 import logging
 import os
 import threading
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Final, TypeVar
 
 from sluiceway.core.blobs import Hasher
 from sluiceway.core.clock import new_id
+from sluiceway.engines.blob_leftovers import Leftovers, Look
 from sluiceway.errors import NotFound, Unavailable
 
 log = logging.getLogger(__name__)
@@ -28,6 +29,7 @@ _STEP_PIECES: Final = 256  # in which they may have come; fewer than a system ca
 _AHEAD: Final = 4  # steps of one upload that may wait for the disk: 4 MiB
 _SPREAD_BYTES: Final = 8 * 1024 * 1024  # after which the disk is told to begin writing
 _THREADS: Final = 8
+_PAUSE_S: Final = 0.005  # between two steps of the sweep, which take about as long: half a core at most
 _NOWAIT: Final[int] = getattr(os, "RWF_NOWAIT", 0)  # Linux has it
 R = TypeVar("R")
 Pieces = Sequence[bytes]
@@ -42,7 +44,8 @@ class FileBlobs:
         self._durable: set[Path] = set()  # folders whose entry in their parent is synced; at most 65,792
         self._closed = False
         self._counting = threading.Lock()
-        self.bytes_kept = 0  # of sealed blobs; known from the first sweep on
+        self.bytes_kept = 0  # of sealed blobs; of those from earlier processes, as far as the sweep has come
+        self._leftovers = Leftovers(root, self._tmp)
         try:
             self._tmp.mkdir(parents=True, exist_ok=True)
             _sync_folder(root)
@@ -54,6 +57,7 @@ class FileBlobs:
     async def stage(self, hashers: Sequence[Hasher] = ()) -> FileStaged:
         """See ``core.blobs.Blobs``."""
         blob_id = new_id()
+        self._leftovers.note(blob_id)
         file = await self._acquire(_File, _File.discard, self._tmp / blob_id)
         return FileStaged(self, blob_id, file, hashers)
 
@@ -85,9 +89,15 @@ class FileBlobs:
         """See ``core.blobs.Blobs``."""
         await self.run(self._remove, self._place(blob_id))
 
-    async def sweep(self, is_used: Callable[[str], bool]) -> int:
-        """See ``core.blobs.Blobs``."""
-        return await self.run(self._sweep, is_used)
+    async def sweep(self, known: Callable[[list[str]], Awaitable[set[str]]]) -> int:
+        """See ``core.blobs.Blobs``. What was asked about stays asked if it fails: call it again."""
+        if self._leftovers.done:
+            return 0
+        removed = await self.run(self._leftovers.remove_temporary)
+        while (found := await self.run(self._leftovers.look)) is not None:
+            removed += await self.run(self._pass, found, await known(found.ids) if found.ids else set())
+            await asyncio.sleep(_PAUSE_S)
+        return removed
 
     def close(self) -> None:
         """Let the threads end."""
@@ -116,12 +126,21 @@ class FileBlobs:
 
     def _remove(self, path: Path) -> None:
         """On a thread: a sealed blob's file, if it is there."""
-        try:
-            size = path.stat().st_size
-            path.unlink()
-        except FileNotFoundError:
-            return
-        self._count(-size)
+        with self._counting:  # the sweep counts what it passes, and must not pass it meanwhile
+            try:
+                size = path.stat().st_size
+                path.unlink()
+            except FileNotFoundError:
+                return
+            if self._leftovers.is_passed(path.name):
+                self.bytes_kept -= size
+
+    def _pass(self, found: Look, known: set[str]) -> int:
+        """On a thread: a step of the sweep; how many blobs it removed."""
+        with self._counting:
+            removed, kept = self._leftovers.take(found, known)
+            self.bytes_kept += kept
+        return removed
 
     def _count(self, size: int) -> None:
         with self._counting:
@@ -144,21 +163,6 @@ class FileBlobs:
         except asyncio.CancelledError:
             job.add_done_callback(lambda done: None if done.cancelled() or done.exception() else undo(done.result()))
             raise
-
-    def _sweep(self, is_used: Callable[[str], bool]) -> int:
-        removed = kept = 0
-        for path in self._tmp.iterdir():
-            path.unlink(missing_ok=True)
-            removed += 1
-        for path in self._root.glob("??/??/*"):
-            if is_used(path.name):
-                kept += path.stat().st_size
-            else:
-                path.unlink(missing_ok=True)
-                removed += 1
-        with self._counting:
-            self.bytes_kept = kept
-        return removed
 
     def _place(self, blob_id: str) -> Path:
         if len(blob_id) != 36 or not blob_id.replace("-", "").isalnum():

@@ -5,9 +5,24 @@ from __future__ import annotations
 import collections
 import json
 import sqlite3
+from collections.abc import Awaitable, Callable
 from contextlib import closing
 from pathlib import Path
 from typing import Any
+
+
+def knowing(*used: str) -> Callable[[list[str]], Awaitable[set[str]]]:
+    """What ``Blobs.sweep`` asks: which of some blobs are used."""
+
+    async def known(asked: list[str]) -> set[str]:
+        return set(asked) & set(used)
+
+    return known
+
+
+async def knowing_all(asked: list[str]) -> set[str]:
+    """The same where all are used."""
+    return set(asked)
 
 
 def on_disk(data: Path) -> set[str]:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from helpers.blobs import knowing, knowing_all
 
 from sluiceway.config import StoreSettings
 from sluiceway.core.blobs import Blobs
@@ -68,7 +69,7 @@ async def test_without_faults_nothing_changes(real: SqliteStore, files: FileBlob
     await staged.discard()
     assert b"".join([chunk async for chunk in blobs.open(blob_id, 10, 20)]) == b"x" * 20
     assert await blobs.size(blob_id) == 1000
-    assert await blobs.sweep(lambda _: True) == 0
+    assert await blobs.sweep(knowing_all) == 0
     await blobs.delete(blob_id)
     with pytest.raises(NotFound):
         await blobs.size(blob_id)
@@ -152,7 +153,7 @@ async def test_a_crash_at_a_seal(files: FileBlobs, tmp_path: Path, moment: Any, 
         await staged.discard()
     found = [path.parent.name == "tmp" for path in (tmp_path / "blobs").rglob("*") if path.is_file()]
     assert found == [kept == 0]
-    assert await files.sweep(lambda _: True) == 1 - kept
+    assert await FileBlobs(tmp_path / "blobs").sweep(knowing_all) == 1 - kept
 
 
 async def test_a_refused_seal_can_be_discarded(files: FileBlobs, tmp_path: Path) -> None:
@@ -165,4 +166,4 @@ async def test_a_refused_seal_can_be_discarded(files: FileBlobs, tmp_path: Path)
     with pytest.raises(Unavailable):
         await staged.seal()
     await staged.discard()  # sealed: it stays, an orphan for the sweep
-    assert await files.sweep(lambda _: False) == 1
+    assert await FileBlobs(tmp_path / "blobs").sweep(knowing()) == 1

@@ -8,7 +8,7 @@ between seal and commit.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 
 from sluiceway.core.store import Tx, View
 from sluiceway.errors import Conflict
@@ -53,12 +53,6 @@ def forget(tx: Tx, blobs: list[str]) -> None:
         tx.delete(GARBAGE, (blob,))
 
 
-def is_used(view: View, blob: str) -> bool:
-    """Whether something refers to ``blob`` (for the sweep at start)."""
-    return view.get(BLOBS, (blob,)) is not None
-
-
-def used_blobs(view: View) -> Iterator[str]:
-    """Every blob that something refers to."""
-    for key, _ in view.scan(BLOBS):
-        yield str(key[0])
+def known(view: View, blobs: Iterable[str]) -> set[str]:
+    """Those of ``blobs`` that are in one of the tables: somebody reads what waits to be deleted, maybe."""
+    return {blob for blob in blobs if any(view.get(table, (blob,)) is not None for table in (BLOBS, GARBAGE))}
