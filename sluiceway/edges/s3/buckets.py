@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import binascii
 from typing import Any, Final
 
 from sluiceway.core.clock import new_token
@@ -11,11 +13,11 @@ from sluiceway.edges.s3.acl import list_of, ownership_of
 from sluiceway.edges.s3.body import document
 from sluiceway.edges.s3.call import Call
 from sluiceway.edges.s3.headers import check_supported, moment
-from sluiceway.edges.s3.list import limit_of
 from sluiceway.edges.s3.tagging import tag_pairs, tag_set
 from sluiceway.errors import Invalid, NotImplementedYet
 from sluiceway.services.objects.notifications import Rule, TargetKind
 
+_BUCKETS_MAX: Final = 10_000  # of one page (S3 API reference, ListBuckets)
 #: Member of the notification configuration -> (kind of target, member with the target's ARN).
 _RULES: Final[tuple[tuple[str, TargetKind, str], ...]] = (
     ("TopicConfigurations", "topic", "TopicArn"),
@@ -63,9 +65,17 @@ async def delete_bucket(call: Call) -> Response:
 async def list_buckets(call: Call) -> Response:
     """ListBuckets: all of them, or pages where the client asks for them."""
     query = call.query
-    prefix, after = query.get("prefix", ""), query.get("continuation-token", "")
-    limit = limit_of(call, "max-buckets") if query.get("max-buckets") else call.tools.limits.buckets_max
-    found = await call.tools.store.view(call.tools.objects.buckets.listed, prefix, after, limit + 1)
+    prefix, after = query.get("prefix", ""), _after(query.get("continuation-token", ""))
+    limit = _buckets_wanted(query.get("max-buckets", ""), call.tools.limits.buckets_max)
+    tools = call.tools
+    found = await tools.store.view(tools.objects.buckets.listed, prefix, after, limit + 1)
+    if query.get("bucket-region", tools.objects.scope.region) != tools.objects.scope.region:
+        raise Invalid(
+            "argument",
+            "Argument value is not supported by this endpoint: it lists the buckets of its own region",
+            ArgumentName="bucket-region",
+            ArgumentValue=query["bucket-region"][:50],
+        )
     output: dict[str, Any] = {
         "Owner": {"ID": call.principal.canonical_id},
         "Buckets": [
@@ -73,11 +83,38 @@ async def list_buckets(call: Call) -> Response:
             for bucket in found[:limit]
         ],
     }
-    if len(found) > limit and limit:
-        output["ContinuationToken"] = found[limit - 1].name
+    if len(found) > limit:
+        output["ContinuationToken"] = base64.urlsafe_b64encode(found[limit - 1].name.encode()).decode()
     if prefix:
         output["Prefix"] = prefix
     return call.reply(output)
+
+
+def _buckets_wanted(text: str, every: int) -> int:
+    """Buckets of one page."""
+    if not text:
+        return every
+    if not (text.isascii() and text.isdigit() and len(text) < 6 and 1 <= int(text) <= _BUCKETS_MAX):
+        raise Invalid(
+            "argument",
+            f"Argument max-buckets must be an integer between 1 and {_BUCKETS_MAX}",
+            ArgumentName="max-buckets",
+            ArgumentValue=text[:50],
+        )
+    return int(text)
+
+
+def _after(token: str) -> str:
+    """The bucket that a page ended with."""
+    try:
+        return base64.b64decode(token.encode("ascii"), b"-_", validate=True).decode("ascii")
+    except (UnicodeError, binascii.Error):
+        raise Invalid(
+            "argument",
+            "The continuation token provided is incorrect",
+            ArgumentName="continuation-token",
+            ArgumentValue=token[:100],
+        ) from None
 
 
 async def get_location(call: Call) -> Response:

@@ -11,19 +11,17 @@ from sluiceway.edges.s3.body import document
 from sluiceway.edges.s3.call import Call
 from sluiceway.edges.s3.deciding import look_ahead_many
 from sluiceway.edges.s3.error import code_of
-from sluiceway.edges.s3.headers import conditions_from
+from sluiceway.edges.s3.headers import deletion_conditions_from
 from sluiceway.edges.s3.versions import version_headers, version_of
 from sluiceway.errors import AccessDenied
 from sluiceway.services.objects.removals import Removed, Wanted
-from sluiceway.services.objects.values import NO_CONDITIONS, StoredObject
+from sluiceway.services.objects.values import StoredObject
 from sluiceway.services.objects.versions import is_version
 
 
 async def delete_object(call: Call) -> Response:
     """Remove a key or a version; that it was not there is success, too."""
-    conditions = NO_CONDITIONS
-    if "if-match" in call.request.headers:
-        conditions = conditions_from(call.request.headers)
+    conditions = deletion_conditions_from(call.request.headers)
     tools = call.tools
     removed = await tools.store.commit(
         tools.objects.removals.delete, call.bucket, call.key, call.actor, conditions, version_of(call)
@@ -81,6 +79,8 @@ def _refusal(call: Call, item: dict[str, Any], rows: Mapping[str, StoredObject])
         raise malformed()
     if len(item["Key"].encode()) > call.tools.limits.key_bytes_max:
         return {"Code": "KeyTooLongError", "Message": "Your key is too long"}
+    if "LastModifiedTime" in item or "Size" in item:  # conditions that only directory buckets know
+        return {"Code": "NotImplemented", "Message": "A condition you provided is not implemented"}
     version, resource = item.get("VersionId"), f"arn:aws:s3:::{call.bucket}/{item['Key']}"
     etag = item.get("ETag")
     if version and not is_version(version):

@@ -114,7 +114,7 @@ def check_supported(headers: Headers) -> None:
     """Raises ``NotImplementedYet("header")`` or ``Invalid`` for what a write asks and can't have."""
     for name in _REFUSED:
         if name in headers:
-            raise NotImplementedYet("header", "A header you provided implies functionality that is not implemented")
+            raise NotImplementedYet("header", _IMPLIES)
     storage_class = headers.get("x-amz-storage-class")
     if storage_class and storage_class not in _STORAGE_CLASSES:
         raise Invalid(
@@ -188,6 +188,29 @@ def conditions_from(headers: Headers, prefix: str = "") -> Conditions:
     )
 
 
+def write_conditions_from(headers: Headers) -> Conditions:
+    """Preconditions of a write: that there is nothing under the key yet, or exactly this.
+
+    Raises ``NotImplementedYet("header")`` as S3 does for ``If-None-Match`` with an ETag, or together with ``If-Match``:
+    who is not understood must not be taken for one who said nothing.
+    """
+    conditions = conditions_from(headers)
+    if conditions.if_none_match is not None and (conditions.if_none_match != "*" or conditions.if_match is not None):
+        raise NotImplementedYet("header", _IMPLIES, Header="If-None-Match")
+    return conditions
+
+
+def deletion_conditions_from(headers: Headers) -> Conditions:
+    """The precondition of a deletion. Raises ``NotImplementedYet("header")`` for those that only directory buckets know
+    (S3 API reference, DeleteObject)."""
+    for name in _DIRECTORY_CONDITIONS:
+        if name in headers:
+            raise NotImplementedYet("header", _IMPLIES, Header=name)
+    return conditions_from(headers) if "if-match" in headers else NO_CONDITIONS
+
+
+_DIRECTORY_CONDITIONS: Final = ("x-amz-if-match-last-modified-time", "x-amz-if-match-size")
+_IMPLIES: Final = "A header you provided implies functionality that is not implemented"
 _CONDITIONS: Final = frozenset({"if-match", "if-none-match", "if-modified-since", "if-unmodified-since"})
 _SOURCE_CONDITIONS: Final = frozenset(f"x-amz-copy-source-{name}" for name in _CONDITIONS)
 

@@ -18,6 +18,7 @@ from sluiceway.edges.s3.headers import (
     checksum_headers,
     conditions_from,
     moment,
+    write_conditions_from,
 )
 from sluiceway.edges.s3.list import encoder_of, limit_of
 from sluiceway.edges.s3.put import allow_found, allow_source, checksum_members, copy_source
@@ -198,7 +199,7 @@ async def complete(call: Call) -> Response:
         call.query["uploadId"],
         chosen,
         call.actor,
-        conditions_from(headers),
+        write_conditions_from(headers),
         promised,
     )
     response = call.reply(

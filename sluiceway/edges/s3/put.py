@@ -23,6 +23,7 @@ from sluiceway.edges.s3.headers import (
     checksum_headers,
     conditions_from,
     moment,
+    write_conditions_from,
 )
 from sluiceway.edges.s3.versions import version_headers
 from sluiceway.edges.s3.written import written_headers
@@ -75,7 +76,8 @@ _SILENCE: Final = _Said(Attributes())
 
 def _said(headers: Headers, limits: ObjectSettings) -> _Said:
     check_supported(headers)
-    return _Said(attributes_of(headers, limits), conditions_from(headers), list_of(headers), promise_of(headers))
+    conditions = write_conditions_from(headers)
+    return _Said(attributes_of(headers, limits), conditions, list_of(headers), promise_of(headers))
 
 
 async def put_content(call: Call, receive: Receive, event: str) -> StoredObject:
@@ -156,7 +158,7 @@ async def _copy(call: Call, source: Source, replace: bool, origin: Access | None
         found.stored.sequence,
         _copied_attributes(call, found.stored, replace),
         call.actor,
-        conditions_from(headers),
+        write_conditions_from(headers),
         await _recomputed(call, found),
         list_of(headers),
     )

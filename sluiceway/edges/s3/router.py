@@ -200,6 +200,18 @@ ROUTES: Final[Mapping[tuple[Level, str, str], Route]] = {
         "DeleteBucketEncryption", "s3:PutEncryptionConfiguration", lifecycle.delete_encryption
     ),
     ("bucket", "GET", "logging"): Route("GetBucketLogging", "s3:GetBucketLogging", unset.nothing),
+    ("bucket", "PUT", "logging"): Route("PutBucketLogging", "s3:PutBucketLogging", unset.no_logging),
+    ("bucket", "PUT", "accelerate"): Route(
+        "PutBucketAccelerateConfiguration", "s3:PutAccelerateConfiguration", unset.no_acceleration
+    ),
+    ("bucket", "PUT", "requestPayment"): Route(
+        "PutBucketRequestPayment", "s3:PutBucketRequestPayment", unset.owner_pays
+    ),
+    ("bucket", "DELETE", "website"): Route("DeleteBucketWebsite", "s3:DeleteBucketWebsite", unset.removed),
+    ("bucket", "DELETE", "replication"): Route(
+        "DeleteBucketReplication", "s3:PutReplicationConfiguration", unset.removed
+    ),
+    ("bucket", "GET", "abac"): Route("GetBucketAbac", "s3:GetBucketAbac", unset.no_abac),
     ("bucket", "GET", "accelerate"): Route(
         "GetBucketAccelerateConfiguration", "s3:GetAccelerateConfiguration", unset.nothing
     ),
