@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from sluiceway.config import StoreSettings
 from sluiceway.core import filters
+from sluiceway.core.clock import SystemClock
 from sluiceway.core.identity import Scope
+from sluiceway.core.store import Tx
+from sluiceway.core.wakeups import Wakeups
 from sluiceway.edges.aws import sqs
+from sluiceway.engines.sqlite import open_store
 from sluiceway.errors import Invalid
-from sluiceway.services.objects.lifecycle import rules
-from sluiceway.services.objects.rows import Bucket
+from sluiceway.services.objects.lifecycle.rules import MINIMUMS, SETTING, rules_of
+from sluiceway.services.objects.rows import BUCKETS, SETTINGS, Bucket
 
 
 def call(url: str) -> Any:
@@ -35,43 +41,25 @@ def test_a_large_filter_policy_is_compiled_but_not_kept() -> None:
     assert matches is not None and filters._matcher.cache_info().currsize == before
 
 
-class Rows:
-    """A view of one bucket with lifecycle rules."""
-
-    def __init__(self, setting: Any) -> None:
-        self._bucket = Bucket("bkt", 0, "me", "us-east-1", (rules.SETTING,)).to_json()
-        self._setting = setting
-
-    def get(self, table: str, key: Any) -> Any:
-        return self._bucket if table == "buckets" else self._setting
-
-
 def rule(number: int) -> dict[str, Any]:
     return {"ID": f"r{number}", "Status": "Enabled", "Filter": {"Prefix": f"{number}/"}, "Expiration": {"Days": 3}}
 
 
-def found(setting: Any) -> rules.Rules:
-    return rules.rules_of(Rows(setting), "bkt")  # type: ignore[arg-type]
-
-
 @pytest.mark.parametrize("count", [1, 1000])
-def test_lifecycle_rules_are_made_once(count: int) -> None:
-    many = [rule(number) for number in range(count)]
-    kept = rules.document_row(many, rules.MINIMUMS[0])
-    # Equal bytes, not the same object, as a store gives them.
-    assert found(kept) is found(bytes(bytearray(kept))) and len(found(kept).rules) == count
-    changed = rules.document_row([*many[1:], {**many[0], "Status": "Disabled"}], rules.MINIMUMS[0])
-    assert len(found(changed).rules) == count - 1
+async def test_lifecycle_rules_are_made_once(tmp_path: Path, count: int) -> None:
+    tables = frozenset({BUCKETS, SETTINGS})
+    store = await open_store(tmp_path / "store.db", StoreSettings(), SystemClock(), Wakeups(), tables)
+    made = [rule(number) for number in range(count)]
 
+    def put(tx: Tx, some: list[dict[str, Any]]) -> None:
+        tx.put(BUCKETS, ("bkt",), Bucket("bkt", 0, "me", "us-east-1", (SETTING,)).to_json())
+        tx.put(SETTINGS, ("bkt", SETTING), {"rules": some, "minimum": MINIMUMS[0]})
 
-def test_very_large_lifecycle_rules_are_made_but_not_kept() -> None:
-    large = [{**rule(number), "Filter": {"Prefix": "x" * 1000}} for number in range(1000)]
-    before = rules._small.cache_info().currsize + rules._large.cache_info().currsize
-    assert len(found(rules.document_row(large, rules.MINIMUMS[0])).rules) == 1000
-    assert rules._small.cache_info().currsize + rules._large.cache_info().currsize == before
-
-
-def test_lifecycle_rules_of_older_rows_are_read() -> None:
-    kept = {"rules": [rule(1)], "minimum": rules.MINIMUMS[1]}
-    assert found(kept) == found(rules.document_row([rule(1)], rules.MINIMUMS[1]))
-    assert rules.document_of(kept) == kept
+    try:
+        await store.commit(put, made)
+        first = await store.view(rules_of, "bkt")
+        assert len(first.rules) == count and await store.view(rules_of, "bkt") is first
+        await store.commit(put, [*made[1:], {**made[0], "Status": "Disabled"}])
+        assert len((await store.view(rules_of, "bkt")).rules) == count - 1
+    finally:
+        await store.close()

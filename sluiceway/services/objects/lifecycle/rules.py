@@ -6,14 +6,11 @@ it came; these classes are what deciding needs of it. (S3 User Guide, "Lifecycle
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any, Final
 
-import orjson
-
-from sluiceway.core.store import View
+from sluiceway.core.store import Key, View
 from sluiceway.services.objects.rows import SETTINGS, bucket_of
 
 SETTING: Final = "lifecycle"
@@ -129,45 +126,18 @@ class Rules:
 def rules_of(view: View, bucket_name: str) -> Rules:
     """The bucket's rules that are enabled; none if it has none. Raises ``NotFound("bucket")``."""
     bucket = bucket_of(view, bucket_name)
-    kept = view.get(SETTINGS, (bucket_name, SETTING)) if SETTING in bucket.settings else None
-    if kept is None:
-        return Rules()
-    if not isinstance(kept, bytes) or len(kept) > _LARGE_BYTES_MAX:
-        return _parsed(kept)
-    return _small(kept) if len(kept) <= _SMALL_BYTES_MAX else _large(kept)
+    if SETTING not in bucket.settings:
+        return NONE
+    # Each answer about an object of such a bucket asks for them, and there may be a thousand.
+    return view.get_as(SETTINGS, (bucket_name, SETTING), _rules) or NONE
 
 
-def document_row(rules: Sequence[dict[str, Any]], minimum: str) -> bytes:
-    """A configuration as it is kept: JSON, as bytes so that what was made of it is found again by it."""
-    return orjson.dumps({"rules": rules, "minimum": minimum})
+NONE: Final = Rules()
 
 
-def document_of(row: bytes | dict[str, Any]) -> dict[str, Any]:
-    """The configuration in a row: "rules" and "minimum". Older releases wrote rows that are objects."""
-    document: dict[str, Any] = orjson.loads(row) if isinstance(row, bytes) else row
-    return document
-
-
-#: Each answer about an object of a bucket with rules asks for them. Most configurations are a few KiB; of those with
-#: hundreds of rules some are remembered, and of the very largest none: 4 MiB in all, and what is made of them.
-_SMALL_BYTES_MAX: Final = 8 * 1024
-_LARGE_BYTES_MAX: Final = 256 * 1024
-
-
-def _parsed(row: bytes | dict[str, Any]) -> Rules:
-    document = document_of(row)
-    rules = (Rule.from_json(one) for one in document["rules"])
-    return Rules(tuple(rule for rule in rules if rule.enabled), document["minimum"])
-
-
-@lru_cache(maxsize=256)
-def _small(row: bytes) -> Rules:
-    return _parsed(row)
-
-
-@lru_cache(maxsize=8)
-def _large(row: bytes) -> Rules:
-    return _parsed(row)
+def _rules(_key: Key, kept: dict[str, Any]) -> Rules:
+    rules = (Rule.from_json(row) for row in kept["rules"])
+    return Rules(tuple(rule for rule in rules if rule.enabled), kept["minimum"])
 
 
 def _filter(row: dict[str, Any]) -> Filter:

@@ -21,7 +21,7 @@ from sluiceway.services.objects.lifecycle.evaluation import (
 )
 from sluiceway.services.objects.lifecycle.looking import Candidate, Work, standing, subject_of
 from sluiceway.services.objects.lifecycle.positions import forget_position, keep_position, position_of
-from sluiceway.services.objects.lifecycle.rules import SETTING, Rules, document_of, document_row, rules_of
+from sluiceway.services.objects.lifecycle.rules import SETTING, Rules, rules_of
 from sluiceway.services.objects.multipart import Multipart
 from sluiceway.services.objects.removals import Removals
 from sluiceway.services.objects.rows import UPLOADS, VERSIONS, Bucket, bucket_of
@@ -46,13 +46,14 @@ class Lifecycle:
 
         Raises ``NotFound("bucket")``.
         """
-        self._buckets.put_setting(tx, bucket, SETTING, document_row(rules, minimum))
+        self._buckets.put_setting(tx, bucket, SETTING, {"rules": list(rules), "minimum": minimum})
         forget_position(tx, bucket)
         tx.on_commit(WAKE)
 
     def get(self, view: View, bucket: str) -> dict[str, Any]:
         """ "rules" and "minimum" as they were put. Raises ``NotFound("bucket" | "lifecycle")``."""
-        return document_of(self._buckets.setting(view, bucket, SETTING, _MISSING))
+        kept: dict[str, Any] = self._buckets.setting(view, bucket, SETTING, _MISSING)
+        return kept
 
     def delete(self, tx: Tx, bucket: str) -> None:
         """Raises ``NotFound("bucket")``."""
