@@ -507,7 +507,8 @@ def test_what_a_bucket_is_not_set_up_to_do(s3: Any, bucket: str) -> None:
     refused("NoSuchBucket", s3.get_bucket_logging, Bucket="none-such")
     payer = {"RequestPaymentConfiguration": {"Payer": "Requester"}}
     refused("NotImplemented", s3.put_bucket_request_payment, Bucket=bucket, **payer)
-    refused("NotImplemented", s3.put_bucket_logging, Bucket=bucket, BucketLoggingStatus={})
+    target = {"LoggingEnabled": {"TargetBucket": bucket, "TargetPrefix": ""}}
+    refused("NotImplemented", s3.put_bucket_logging, Bucket=bucket, BucketLoggingStatus=target)
 
 
 # -- notifications
