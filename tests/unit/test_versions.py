@@ -380,7 +380,7 @@ class _Counted:
             return made
 
         def counted(table: str, *arguments: Any, **named: Any) -> Any:
-            self._counts[name.removesuffix("_as"), table] += 1
+            self._counts[name, table] += 1
             return made(table, *arguments, **named)
 
         return counted
