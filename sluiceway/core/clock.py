@@ -5,7 +5,10 @@ from __future__ import annotations
 import secrets
 import time
 from random import getrandbits
-from typing import Protocol
+from typing import Final, Protocol
+
+_VERSION_4: Final = 0x4 << 76 | 0x8 << 60
+_FREE: Final = ~(0xF << 76 | 0xC << 60)
 
 
 class Clock(Protocol):
@@ -29,9 +32,8 @@ def new_id() -> str:
     Different from all others, not unguessable: for that there is ``new_token``. Every request has one, and
     ``uuid.uuid4`` takes ten times as long: it asks the kernel, and gives the interpreter away for it.
     """
-    digits = f"{getrandbits(128):032x}"
-    variant = "89ab"[int(digits[16], 16) & 3]
-    return f"{digits[:8]}-{digits[8:12]}-4{digits[13:16]}-{variant}{digits[17:20]}-{digits[20:]}"
+    digits = f"{getrandbits(128) & _FREE | _VERSION_4:032x}"
+    return f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"
 
 
 def new_token(size_bytes: int = 32) -> str:

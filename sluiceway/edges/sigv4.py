@@ -17,12 +17,12 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from functools import lru_cache
 from typing import Final, Protocol
-from urllib.parse import quote, unquote_to_bytes
 
 from sluiceway.config import SecuritySettings
 from sluiceway.core.clock import Clock
 from sluiceway.core.identity import ANONYMOUS, Principal, Scope
 from sluiceway.edges.http import Headers, Request
+from sluiceway.edges.sigv4_canonical import canonical_headers, canonical_path, canonical_query, is_untidy
 from sluiceway.errors import Invalid, NotImplementedYet, Unauthenticated
 
 ALGORITHM: Final = "AWS4-HMAC-SHA256"
@@ -57,10 +57,6 @@ _TERMS_CHARS_MAX: Final = (
 _HEX_64 = re.compile(r"[0-9a-f]{64}\Z")
 _HEX_64_ANY = re.compile(r"[0-9a-fA-F]{64}\Z")
 _TIMESTAMP = re.compile(r"[0-9]{8}T[0-9]{6}Z\Z")
-#: Percent-encoded as it must be: what need not be encoded is not.
-_ENCODED = rb"%(?!2[DE]|3[0-9]|4[1-9A-F]|5[0-9AF]|6[1-9A-F]|7[0-9AE])[0-9A-F]{2}"
-_PATH_IS_CANONICAL = re.compile(rb"(?:[A-Za-z0-9/._~-]|" + _ENCODED + rb")+\Z")
-_QUERY_IS_CANONICAL = re.compile(rb"(?:[A-Za-z0-9=&._~-]|" + _ENCODED + rb")*\Z")
 _MISMATCH = (
     "The request signature we calculated does not match the signature you provided. Check your key and signing method."
 )
@@ -217,9 +213,9 @@ class SignatureVerifier:
                 return None
         secret, principal = self._keyring.find(terms.access_key_id, headers.get("x-amz-security-token") or None)
         lines = headers.lines(terms.signed_headers)
-        if lines is None or _is_untidy(lines):
+        if lines is None or is_untidy(lines):
             return None
-        path, query = _canonical_path(request.raw_path, service == "s3"), canonical_query(raw_query)
+        path, query = canonical_path(request.raw_path, service == "s3"), canonical_query(raw_query)
         canonical = f"{request.method}\n{path}\n{query}\n{lines}\n\n{terms.joined}\n{payload}"
         digest = hashlib.sha256(canonical.encode("latin-1")).hexdigest()
         key = self._signing_key(secret, terms)
@@ -537,64 +533,9 @@ def _payload(request: Request, claim: _Claim, s3: bool, body_sha256_hex: str | N
 
 def _canonical_request(request: Request, claim: _Claim, payload: str, s3: bool) -> str:
     terms = claim.terms
-    lines = [request.method, _canonical_path(request.raw_path, s3), canonical_query(request.raw_query)]
-    lines.append(_canonical_headers(request.headers, terms.signed_headers))
+    if not all(name in request.headers for name in terms.signed_headers):
+        raise Unauthenticated("signature", _MISMATCH)
+    lines = [request.method, canonical_path(request.raw_path, s3), canonical_query(request.raw_query)]
+    lines.append(canonical_headers(request.headers, terms.signed_headers))
     lines += ["", terms.joined, payload]
     return "\n".join(lines)
-
-
-def _canonical_headers(headers: Headers, signed: tuple[str, ...]) -> str:
-    for name in signed:
-        if name not in headers:
-            raise Unauthenticated("signature", _MISMATCH)
-    return "\n".join([f"{name}:{','.join(_tidy(value) for value in headers.all(name))}" for name in signed])
-
-
-def _is_untidy(lines: str) -> bool:
-    """Whether a value may have spaces that the canonical form has not."""
-    return "  " in lines or ": " in lines or " \n" in lines or "\t" in lines or lines.endswith((" ", ":"))
-
-
-def _tidy(value: str) -> str:
-    """A header's value with single spaces."""
-    return value if "  " not in value and value.strip() == value else " ".join(value.split())
-
-
-def _canonical_path(raw: bytes, s3: bool) -> str:
-    """S3: encoded once, as it stands. Others: dot segments and empty ones removed, then encoded again."""
-    if s3:
-        if _PATH_IS_CANONICAL.match(raw):
-            return raw.decode("ascii")
-        return quote(unquote_to_bytes(raw), safe="/~") or "/"
-    if raw == b"/" or not raw:
-        return "/"
-    kept: list[bytes] = []
-    for part in raw.split(b"/"):
-        if part == b"..":
-            del kept[-1:]
-        elif part and part != b".":
-            kept.append(part)
-    slash = b"/" if kept and raw.endswith(b"/") else b""
-    return quote(b"/" + b"/".join(kept) + slash, safe="/~")
-
-
-def canonical_query(raw: bytes) -> str:
-    """Parameters sorted by name and value, strictly encoded, without the signature itself."""
-    if not raw:
-        return ""
-    pairs: list[tuple[bytes, bytes]] = []
-    canonical = _QUERY_IS_CANONICAL.match(raw) is not None
-    for piece in raw.split(b"&"):
-        if not piece:
-            continue
-        name, _, value = piece.partition(b"=")
-        if not canonical or b"=" in value:
-            name, value = _encoded(name), _encoded(value)
-        if name != b"X-Amz-Signature":
-            pairs.append((name, value))
-    pairs.sort()
-    return b"&".join([name + b"=" + value for name, value in pairs]).decode("ascii")
-
-
-def _encoded(raw: bytes) -> bytes:
-    return quote(unquote_to_bytes(raw.replace(b"+", b" ")), safe="~").encode("ascii")

@@ -45,7 +45,7 @@ class Rows:
         self.rows: dict[Name, Row] = {}
 
     def keep(self, name: Name, stored: Stored) -> Row:
-        """A row that was read."""
+        """A row that was read, or is to be written."""
         self.drop(name)
         size = len(stored) + _ROW_BYTES
         if self._bytes + size > self._bytes_max:

@@ -14,6 +14,7 @@ from sluiceway.services.queues.values import Message
 _FIFO_ID = re.compile(r"[A-Za-z0-9!-/:-@\[-`{-~]{1,128}")
 _ATTRIBUTE_NAME = re.compile(r"(?!\.)(?!.*\.\.)[A-Za-z0-9_.-]{1,256}(?<!\.)")
 _CHARACTERS = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")
+_ASCII: Final = bytes((0x9, 0xA, 0xD, *range(0x20, 0x80)))
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d{1,3})?\Z", re.ASCII)
 _MESSAGE_ATTRIBUTES_MAX: Final = 10
 _TYPE_MAX: Final = 256
@@ -25,7 +26,7 @@ def check_message(message: Message, size_max: int) -> None:
     body = message.body
     if not body:
         raise Invalid("message_missing", "The request must contain the parameter MessageBody.")
-    if _CHARACTERS.search(body):
+    if _has_bad_characters(body):
         raise Invalid("message_characters", "Invalid characters found. Valid unicode characters are #x9 | #xA | #xD | "
                       "#x20 to #xD7FF | #xE000 to #xFFFD | #x10000 to #x10FFFF")  # fmt: skip
     if message.attributes:
@@ -67,8 +68,14 @@ def _check_message_attribute(name: str, value: Mapping[str, Any]) -> None:
         raise Invalid("message_attribute", f"The message attribute '{name}' must contain one value of its type only.")
     if kind == "Number" and not _NUMBER.match(text):
         raise Invalid("message_attribute", f"Can't cast the value of message attribute '{name}' to a number.")
-    if kind == "String" and _CHARACTERS.search(text):
+    if kind == "String" and _has_bad_characters(text):
         raise Invalid("message_attribute", f"The message attribute '{name}' holds characters that are not valid.")
+
+
+def _has_bad_characters(text: str) -> bool:
+    if text.isascii():  # ten times as fast, and most messages are
+        return bool(text.encode("ascii").translate(None, _ASCII))
+    return _CHARACTERS.search(text) is not None
 
 
 def message_size(body: str, attributes: Mapping[str, Any]) -> int:

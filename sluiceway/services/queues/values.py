@@ -1,4 +1,8 @@
-"""Queues, messages and receipts as values."""
+"""Queues, messages and receipts as values.
+
+Nobody changes one once it is made. Those that every request makes are not frozen all the same, as that doubles the time
+it takes.
+"""
 
 from __future__ import annotations
 
@@ -90,7 +94,7 @@ def parse_queue(row: bytes) -> Queue:
     return Queue(**orjson.loads(row))
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Message:
     """What a sender gives. ``system`` are further system attributes (SenderId, AWSTraceHeader).
 
@@ -109,7 +113,7 @@ class Message:
     content: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Sent:
     """``sequence`` is empty but for FIFO queues."""
 
@@ -119,7 +123,7 @@ class Sent:
     sequence: str = ""
 
 
-@dataclass(frozen=True)
+@dataclass
 class Received:
     """A message on loan: delete it by its receipt handle before its visibility time is over.
 
@@ -145,7 +149,7 @@ class Received:
         return body_md5(self.body)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Receipt:
     """What a receipt handle says: which message of which queue, how long it was hidden first, and by which reception."""
 
