@@ -111,6 +111,44 @@ async def test_a_restart_repeats_only_what_was_under_way(bench: Bench) -> None:
     assert (await bench.status("r")).position.done == ()
 
 
+async def test_what_was_settled_before_a_restart_is_passed_although_nothing_new_is_to_be_told(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a store that reads slowly the last outcome is recorded before the settled events behind it are read."""
+    hangs, real = asyncio.Event(), bench.store.view
+
+    async def behave(_: Reaction, entries: Sequence[Entry], __: Attempt) -> None:
+        if entries[0].value == 0:
+            await hangs.wait()
+
+    async def slowly(fn: Any, *args: Any) -> Any:
+        await asyncio.sleep(0.01)
+        return await real(fn, *args)
+
+    bench.targets["sink"] = Sink(behave)
+    await bench.start()
+    await bench.react("r", concurrency=3)
+    await bench.emit(*range(40))
+
+    async def settled(count: int) -> bool:
+        position = (await bench.status("r")).position
+        return position.next + len(position.done) == count
+
+    await until(lambda: settled(39))
+    await bench.stop()
+    hangs.set()
+    monkeypatch.setattr(
+        bench, "store", type("Slow", (), {"view": staticmethod(slowly), "commit": bench.store.commit})()
+    )
+    await bench.start()
+
+    async def passed() -> bool:
+        position = (await bench.status("r")).position
+        return (position.next, position.done) == (40, ())
+
+    await until(passed)
+
+
 async def test_a_failure_is_parked_with_its_reason_and_the_rest_goes_on(bench: Bench) -> None:
     def behave(_: Reaction, entries: Sequence[Entry], __: Attempt) -> None:
         if entries[0].value == "bad":
