@@ -13,6 +13,7 @@ from typing import Any
 from urllib.parse import unquote_plus
 
 import pytest
+from helpers.waiting import until
 
 from sluiceway.config import ObjectSettings, StoreSettings
 from sluiceway.core.identity import Scope
@@ -620,6 +621,10 @@ async def test_one_bad_bucket_does_not_stop_the_others(tmp_path: Path) -> None:
     await made.store.close()
 
 
+async def keys_are(made: Bench, expected: list[str]) -> bool:
+    return await made.keys() == expected
+
+
 async def test_the_task_wakes_at_midnight_and_for_new_rules(tmp_path: Path) -> None:
     made = await bench(tmp_path)
     await made.put("old/a")
@@ -627,24 +632,16 @@ async def test_the_task_wakes_at_midnight_and_for_new_rules(tmp_path: Path) -> N
     task = asyncio.create_task(made.runner().run())
     await asyncio.sleep(0.05)
     await made.rules(rule(Filter={"Prefix": "old"}, Expiration={"Date": 0}), rule(Expiration={"Days": 1}))
-    await _until(lambda: made.keys(), ["a"])
+    await until(lambda: keys_are(made, ["a"]))
     task.cancel()
     made.clock.ms = due(made.clock.ms, 1) - 200
     task = asyncio.create_task(made.runner().run())
     await asyncio.sleep(0.05)
     assert await made.keys() == ["a"]
     made.clock.ms += 200
-    await _until(lambda: made.keys(), [])
+    await until(lambda: keys_are(made, []))
     task.cancel()
     await made.store.close()
-
-
-async def _until(look: Callable[[], Any], expected: Any) -> None:
-    for _ in range(200):
-        if await look() == expected:
-            return
-        await asyncio.sleep(0.02)
-    assert await look() == expected
 
 
 async def test_an_upload_s_parts_go_with_it(tmp_path: Path) -> None:

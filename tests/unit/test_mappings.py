@@ -18,6 +18,7 @@ import pytest
 from botocore.config import Config
 from botocore.exceptions import ClientError
 from helpers.inprocess import listening
+from helpers.waiting import until
 
 from sluiceway.config import (
     HttpSettings,
@@ -154,6 +155,7 @@ class Bench:
     functions: Functions
     fake: Fake
     client: InProcessClient
+    poller: QueuePoller
 
     @cached_property
     def api(self) -> Any:
@@ -204,18 +206,6 @@ async def refused(method: Any, /, **params: Any) -> str:
     return str(caught.value.response["Error"]["Code"])
 
 
-async def until(condition: Callable[[], Any], timeout_s: float = 5.0) -> None:
-    ends = time.monotonic() + timeout_s
-    while True:
-        result = condition()
-        if asyncio.iscoroutine(result):
-            result = await result
-        if result:
-            return
-        assert time.monotonic() < ends, "nothing came of it"
-        await asyncio.sleep(0.01)
-
-
 @pytest.fixture
 async def bench(tmp_path: Path) -> AsyncIterator[Bench]:
     wakeups, clock, fake, functions = Wakeups(), SystemClock(), Fake(), Functions()
@@ -240,7 +230,7 @@ async def bench(tmp_path: Path) -> AsyncIterator[Bench]:
     await store.commit(streams.create, "s", 1)
     async with listening(Router(handlers, {})) as url:
         client = InProcessClient(handlers, lambda: url)
-        yield Bench(url, store, streams, queues, mappings, reactions, functions, fake, client)
+        yield Bench(url, store, streams, queues, mappings, reactions, functions, fake, client, poller)
         await poller.stop(1.0)
         await polling
         await dispatcher.stop(1.0)
@@ -609,6 +599,7 @@ async def test_messages_come_in_batches_and_are_deleted(bench: Bench) -> None:
     got = await call(bench.api.get_event_source_mapping, UUID=made["UUID"])
     assert got["LastProcessingResult"] == "OK" and got["ScalingConfig"] == {"MaximumConcurrency": 2}
     await call(bench.api.delete_event_source_mapping, UUID=made["UUID"])
+    await until(lambda: not bench.poller._tasks)
     await bench.send("q", "nobody reads this")
     await asyncio.sleep(0.1)
     assert len(bench.fake.batches) == 3
@@ -678,8 +669,12 @@ async def test_what_a_filter_refuses_is_deleted(bench: Bench) -> None:
 
 async def test_no_more_than_the_concurrency_runs(bench: Bench) -> None:
     await bench.queue("q", VisibilityTimeout="30")
+    three = asyncio.Event()
 
     async def slowly() -> None:
+        if bench.fake.running == 3:
+            three.set()
+        await three.wait()
         await asyncio.sleep(0.02)
 
     bench.fake.behave = lambda records: slowly()

@@ -113,15 +113,8 @@ class Server:
         return asyncio.run_coroutine_threadsafe(work, self.loop).result(20)
 
     def sweep(self) -> None:
-        """One round of the sweeper, and a bit."""
-
-        async def some() -> None:
-            task = asyncio.create_task(TtlSweeper(self.store, self.tables, self.wakeups).run())
-            await asyncio.sleep(0.1)
-            task.cancel()
-            await asyncio.gather(task, return_exceptions=True)
-
-        self.do(some())
+        """One round of the sweeper."""
+        self.do(TtlSweeper(self.store, self.tables, self.wakeups).sweep())
 
     def rows(self, table: str) -> int:
         """How many rows of all tables the store has in ``table``."""

@@ -19,6 +19,7 @@ from aiohttp import web
 from botocore.config import Config
 from botocore.exceptions import ClientError
 from helpers.inprocess import listening
+from helpers.waiting import PATIENCE_S, until
 
 from sluiceway.config import (
     DeliverySettings,
@@ -298,17 +299,17 @@ async def test_a_webhook_subscribes_verifies_gets_and_leaves(server: Server) -> 
     arn = (await call(sns.create_topic, Name="news"))["TopicArn"]
     made = await call(sns.subscribe, TopicArn=arn, Protocol="http", Endpoint=endpoint)
     assert made["SubscriptionArn"] == "pending confirmation"
-    asked = await asyncio.wait_for(got.get(), 5)
+    asked = await asyncio.wait_for(got.get(), PATIENCE_S)
     assert asked["Type"] == "SubscriptionConfirmation"
     status, page = await asyncio.to_thread(fetch, asked["SubscribeURL"])
     assert status == 200 and f"<SubscriptionArn>{arn}:" in page
     await call(sns.publish, TopicArn=arn, Message="hello")
-    notification = await asyncio.wait_for(got.get(), 5)
+    notification = await asyncio.wait_for(got.get(), PATIENCE_S)
     assert notification["Message"] == "hello"
     status, certificate = await asyncio.to_thread(fetch, notification["SigningCertURL"])
     assert status == 200 and certificate.startswith("-----BEGIN CERTIFICATE-----")
     assert (await asyncio.to_thread(fetch, notification["UnsubscribeURL"]))[0] == 200
-    assert (await asyncio.wait_for(got.get(), 5))["Type"] == "UnsubscribeConfirmation"
+    assert (await asyncio.wait_for(got.get(), PATIENCE_S))["Type"] == "UnsubscribeConfirmation"
     assert (await call(sns.list_subscriptions))["Subscriptions"] == []
     await runner.cleanup()
 
@@ -323,11 +324,7 @@ async def test_mail_is_confirmed_by_a_button_not_by_a_link(server: Server) -> No
         attributes = await call(sns.get_subscription_attributes, SubscriptionArn=subscription)
         return attributes["Attributes"]["PendingConfirmation"]
 
-    for _ in range(200):
-        notes = await server.store.view(Outbox(10).list)
-        if notes:
-            break
-        await asyncio.sleep(0.01)
+    notes = await until(lambda: server.store.view(Outbox(10).list))
     link = re.search(r"http://\S+/_sluiceway/sns/confirm\S+", notes[0].body)
     assert link
     status, page = await asyncio.to_thread(fetch, link[0])
@@ -425,11 +422,7 @@ async def test_a_queue_without_a_policy_gets_nothing_and_the_dead_letter_queue_s
     made = await call(sns.subscribe, TopicArn=topic, Protocol="sqs", Endpoint=queue, Attributes=redrive)
     reaction_id = "topic/news/" + made["SubscriptionArn"].rpartition(":")[2]
     await call(sns.publish, TopicArn=topic, Message="refused by both")
-    for _ in range(200):
-        kept = await server.store.view(server.reactions.dead_letters, reaction_id)
-        if kept:
-            break
-        await asyncio.sleep(0.01)
+    kept = await until(lambda: server.store.view(server.reactions.dead_letters, reaction_id))
     assert "its dead-letter queue refused it" in kept[0].reason
     await call(sqs.set_queue_attributes, QueueUrl=dead_url, Attributes={"Policy": let_topic_send(dead, topic)})
     await call(sns.publish, TopicArn=topic, Message="hello")
@@ -439,11 +432,12 @@ async def test_a_queue_without_a_policy_gets_nothing_and_the_dead_letter_queue_s
     assert await receive(sqs, url, 0) == []
     await call(sqs.delete_queue, QueueUrl=dead_url)
     await call(sns.publish, TopicArn=topic, Message="nowhere to go")
-    for _ in range(200):
+
+    async def both() -> Any:
         kept = await server.store.view(server.reactions.dead_letters, reaction_id)
-        if len(kept) == 2:
-            break
-        await asyncio.sleep(0.01)
+        return kept if len(kept) == 2 else None
+
+    kept = await until(both)
     assert "refused it: The specified queue does not exist" in kept[1].reason
 
 
