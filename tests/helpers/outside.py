@@ -6,7 +6,6 @@ import base64
 import email
 import email.policy
 import json
-import socket
 import threading
 import time
 import urllib.parse
@@ -18,6 +17,7 @@ import jwt
 from aiosmtpd.controller import Controller
 from cryptography.hazmat.primitives.asymmetric import rsa
 
+from .ports import lasting_port
 from .server import eventually
 
 
@@ -106,8 +106,7 @@ class Mailbox:
 
     def __init__(self) -> None:
         self.mails: list[EmailMessage] = []
-        with socket.create_server(("127.0.0.1", 0)) as free:
-            self.port = int(free.getsockname()[1])
+        self.port = lasting_port()
         self._controller = Controller(self, hostname="127.0.0.1", port=self.port)
         self._controller.start()
 

@@ -177,7 +177,7 @@ def _nothing_is_left(target: Target) -> Iterator[None]:
     target.server.lines.clear()
     yield
     assert target.s3.get_object(Bucket=BUCKET, Key="there")["Body"].read() == b"content"
-    eventually(lambda: target.files() == before, 10)
+    eventually(lambda: target.files() == before)
     assert not [line for line in target.server.lines if "Traceback" in line], "\n".join(target.server.lines)
 
 
@@ -354,7 +354,7 @@ def test_a_deleted_key_opens_nothing(target: Target) -> None:
     url = target.signer(key=key).url("GET", f"/{BUCKET}/there", target.host)
     assert target.ask("GET", url, signed=False).body == b"content"
     target.server.client("iam").delete_access_key(UserName="leaver", AccessKeyId=key[0])
-    eventually(lambda: target.ask("GET", url, signed=False).code == "InvalidAccessKeyId", 5)
+    eventually(lambda: target.ask("GET", url, signed=False).code == "InvalidAccessKeyId")
 
 
 def test_a_user_stays_within_a_prefix(target: Target) -> None:
@@ -479,12 +479,12 @@ def test_an_upload_that_is_cut_off_leaves_nothing(target: Target, size: int) -> 
             wire.head("PUT", path, headers | {"content-length": str(size)})
             wire.send(os.urandom(size // 2))
             if size > MIB:
-                eventually(lambda: len(target.files()) > len(before), 5)
+                eventually(lambda: len(target.files()) > len(before))
             if reset:
                 wire.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\x01\0\0\0\0\0\0\0")
             else:
                 wire.socket.shutdown(socket.SHUT_WR)
-    eventually(lambda: target.files() == before, 10)
+    eventually(lambda: target.files() == before)
     assert not target.has("cut")
 
 
@@ -589,7 +589,7 @@ def test_keys_that_look_like_paths_are_names(target: Target) -> None:
 def test_who_stops_in_the_middle_is_let_go(own_server: ServerProcess) -> None:
     """Headers that don't end, bodies that don't come, the rest of a refused body, and readers that don't read."""
     own_server._environment |= {
-        "SLUICEWAY_HTTP__HEADER_S": "1", "SLUICEWAY_HTTP__BODY_IDLE_S": "1", "SLUICEWAY_HTTP__STALL_S": "1",
+        "SLUICEWAY_HTTP__HEADER_S": "1", "SLUICEWAY_HTTP__BODY_IDLE_S": "1", "SLUICEWAY_HTTP__STALL_S": "2",
     }  # fmt: skip
     target = Target(own_server.start())
     target.s3.create_bucket(Bucket=BUCKET)
@@ -604,16 +604,16 @@ def test_who_stops_in_the_middle_is_let_go(own_server: ServerProcess) -> None:
     wires["refused"].send(b"x")
     path = f"/{BUCKET}/large"
     wires["reader"].head("GET", path, target.signer().headers("GET", path, target.host))
-    time.sleep(0.3)
+    assert wires["reader"].socket.recv(1, socket.MSG_PEEK), "it is being read"
     target.s3.delete_object(Bucket=BUCKET, Key="large")
     assert target.files(), "it is being read"
     assert wires["body"].answer("PUT").code == "RequestTimeout"
     # Not a byte may be taken from the reader's connection before it was given up, or it would be no stalled one.
-    eventually(lambda: not target.files(), 10)
+    eventually(lambda: not target.files())
     for name, wire in wires.items():
         began = time.monotonic()
         with wire:
-            assert wire.closed() and time.monotonic() - began < 10, name
+            assert wire.closed() and time.monotonic() - began < 30, name
 
 
 # -- documents

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 from helpers.commands import ForkedServer, complete
+from helpers.ports import lasting_port
 from helpers.server import ServerProcess, eventually
 
 Template = dict[str, Any]
@@ -568,7 +569,7 @@ def test_a_template_is_refused_before_anything_is_made(stacks: Stacks, name: str
         stacks.create("refused", template, wait=False, **more)
     assert caught.value.response["Error"]["Code"] == "ValidationError", caught.value
     assert caught.value.response["ResponseMetadata"]["HTTPStatusCode"] == 400
-    assert time.monotonic() - began < 10
+    assert time.monotonic() - began < 30
     with pytest.raises(ClientError, match="does not exist"):
         stacks.describe("refused")
 
@@ -909,9 +910,11 @@ def many(generation: int) -> Template:
     return {"Resources": resources}
 
 
-def test_a_killed_server_goes_on_to_the_same_end(tmp_path: Path) -> None:
+def test_a_killed_server_goes_on_to_the_same_end(tmp_path: Path, request: pytest.FixtureRequest) -> None:
     """Ten kills at times of chance: in the middle of a creation, an update, one that fails, and a deletion."""
-    random_, own_server = random.Random(), ForkedServer(tmp_path / "data").start()
+    seed = request.config.getoption("--seed") or time.time_ns() % 1_000_000
+    print(f"--seed {seed}")
+    random_, own_server = random.Random(seed), ForkedServer(tmp_path / "data").start(lasting_port())
     port = own_server.port
     initial = Stacks(own_server).things()
 
