@@ -523,6 +523,7 @@ def test_a_subscription_from_its_beginning_to_its_end(sns: Any, outside: Outside
     made = sns.subscribe(TopicArn=arn, Protocol="http", Endpoint=endpoint, ReturnSubscriptionArn=True)[
         "SubscriptionArn"
     ]
+    outside.wait("/lifetime", 1)
     assert sns.subscribe(TopicArn=arn, Protocol="http", Endpoint=endpoint)["SubscriptionArn"] == "pending confirmation"
     asked, again = outside.wait("/lifetime", 2)
     assert asked["Token"] != again["Token"]

@@ -217,10 +217,21 @@ async def test_a_new_filter_counts_from_then_on(world: World) -> None:
     await world.publish("one")
     await world.sent("jobs", 1)
     policy = json.dumps({"color": ["red"]})
-    change = world.topics.set_subscription_attribute
-    await world.store.commit(change, "news", made.id, "FilterPolicy", policy)
+
+    async def change(policy: str) -> None:
+        """It takes effect a moment after it is answered (at AWS within 15 minutes)."""
+        before = world.dispatcher._armed[made.reaction_id]
+        setting = world.topics.set_subscription_attribute
+        await world.store.commit(setting, "news", made.id, "FilterPolicy", policy)
+        await until(lambda: world.dispatcher._armed[made.reaction_id] is not before)
+
+    async def settled() -> bool:
+        return (await world.store.view(world.reactions.status, made.reaction_id)).lag == 0
+
+    await change(policy)
     await world.publish("two")
-    await world.store.commit(change, "news", made.id, "FilterPolicy", "{}")
+    await until(settled)
+    await change("{}")
     await world.publish("three")
     sent = await world.sent("jobs", 2)
     assert json.loads(sent[-1]["body"])["Message"] == "three"
