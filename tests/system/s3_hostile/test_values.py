@@ -100,6 +100,7 @@ LONG = "9" * 5000
         ("GET", "/there?versionId=abc", {}, "InvalidArgument"),
         ("DELETE", "/there?versionId=abc", {}, "InvalidArgument"),
         ("GET", "?list-type=2&max-keys=" + LONG, {}, "InvalidArgument"),
+        ("GET", "?list-type=2&max-keys=" + "0" * 20 + "9" * 5000, {}, "InvalidArgument"),
         ("GET", "?list-type=2&encoding-type=x", {}, "InvalidArgument"),
         ("GET", "?uploads=&max-uploads=" + LONG, {}, "InvalidArgument"),
         ("PUT", "/odd", {"x-amz-tagging": "&".join(f"a{n}=b" for n in range(1500))}, "BadRequest"),
