@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import queue
 import re
 import shutil
 import signal
@@ -68,20 +70,22 @@ class ServerProcess:
             text=True,
             start_new_session=True,
         )
-        found = threading.Event()
-        threading.Thread(target=self._read, args=(self.process, found), daemon=True).start()
-        if not found.wait(START_S):
-            raise AssertionError("the server did not start:\n" + "\n".join(self.lines))
-        return self
+        ready: queue.SimpleQueue[bool] = queue.SimpleQueue()
+        threading.Thread(target=self._read, args=(self.process, ready), daemon=True).start()
+        with contextlib.suppress(queue.Empty):
+            if ready.get(timeout=START_S):
+                return self
+        raise AssertionError("the server did not start:\n" + "\n".join(self.lines))
 
-    def _read(self, process: subprocess.Popen[str], found: threading.Event) -> None:
+    def _read(self, process: subprocess.Popen[str], ready: queue.SimpleQueue[bool]) -> None:
         assert process.stdout is not None
         for line in process.stdout:
             self.lines.append(line.rstrip())
             match = re.match(r"Sluiceway is at (http\S+):(\d+), ", line)
             if match:
                 self.url, self.port = f"{match[1]}:{match[2]}", int(match[2])
-                found.set()
+                ready.put(True)
+        ready.put(False)
 
     def kill(self) -> None:
         assert self.process is not None
