@@ -9,36 +9,21 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import aiohttp
-import boto3
-from botocore.config import Config
 
+from helpers.inprocess import SCOPE, boto, call, user
 from sluiceway.config import ApiSettings
-from sluiceway.core.identity import Principal, Scope
 from sluiceway.core.invoker import Invocation
 from sluiceway.edges.apis.sockets import WebSocketEdge
 from sluiceway.engines.sqlite.store import SqliteStore
-from sluiceway.errors import NotFound, Unauthenticated
+from sluiceway.errors import NotFound
 from sluiceway.services.apis import Apis
 
-SCOPE = Scope("000000000000", "us-east-1")
-ROOT = Principal("root", SCOPE.account, "root", "arn:aws:iam::000000000000:root", access_key_id="AKIAROOT")
-READER_POLICY = {
-    "Statement": [{"Effect": "Allow", "Action": "apigateway:GET", "Resource": "arn:aws:apigateway:us-east-1::/apis/*"}],
-    "Version": "2012-10-17",
-}
-READER = Principal("user", SCOPE.account, "reader", "arn:aws:iam::000000000000:user/reader", policies=(READER_POLICY,))
+READER = user(
+    "reader",
+    {"Effect": "Allow", "Action": "apigateway:GET", "Resource": "arn:aws:apigateway:us-east-1::/apis/*"},
+)
 LIMITS = ApiSettings(keys_retry_s=0.2, socket_waiting_bytes_max=512 * 1024)
 Event = dict[str, Any]
-
-
-class Ring:
-    """Two keys."""
-
-    def find(self, access_key_id: str, session_token: str | None) -> tuple[str, Principal]:
-        known = {"AKIAROOT": ROOT, "AKIAREADER": READER}.get(access_key_id)
-        if known is None:
-            raise Unauthenticated("unknown_key", "The security token included in the request is invalid.")
-        return "secret", known
 
 
 class HandlerFailed(Exception):
@@ -92,19 +77,7 @@ class Server:
     sockets: WebSocketEdge
 
     def client(self, service: str = "apigatewayv2", key: str = "AKIAROOT", url: str = "") -> Any:
-        return boto3.client(
-            service,
-            endpoint_url=url or self.url,
-            region_name="us-east-1",
-            aws_access_key_id=key,
-            aws_secret_access_key="secret",
-            config=Config(retries={"max_attempts": 1}),
-        )
-
-
-async def call(method: Any, /, **params: Any) -> Any:
-    """A blocking client's call beside the loop that serves it."""
-    return await asyncio.to_thread(method, **params)
+        return boto(url or self.url, service, key)
 
 
 def function_arn(name: str) -> str:

@@ -10,13 +10,10 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
-import boto3
-from botocore.config import Config
-
+from helpers.inprocess import SCOPE, boto, call
 from sluiceway.config import (
     MappingSettings,
 )
-from sluiceway.core.identity import Principal, Scope
 from sluiceway.core.invoker import Invocation
 from sluiceway.core.store import Tx, View
 from sluiceway.edges.aws.codecs import Codecs
@@ -29,8 +26,6 @@ from sluiceway.services.queues import Queues
 from sluiceway.services.reactions import Reactions
 from sluiceway.services.streams import Streams
 
-SCOPE = Scope("000000000000", "us-east-1")
-ROOT = Principal("root", SCOPE.account, "root", "arn:aws:iam::000000000000:root", access_key_id="AKIAROOT")
 STREAM = "arn:aws:kinesis:us-east-1:000000000000:stream/s"
 TABLE = "arn:aws:dynamodb:us-east-1:000000000000:table/t/stream/2026-01-01T00:00:00.000"
 QUEUE = "arn:aws:sqs:us-east-1:000000000000:"
@@ -43,13 +38,6 @@ ERRORS = {
     (AlreadyExists, "*"): "ResourceConflictException",
     (Invalid, "*"): "InvalidParameterValueException",
 }
-
-
-class Ring:
-    """One key."""
-
-    def find(self, access_key_id: str, session_token: str | None) -> tuple[str, Principal]:
-        return "secret", ROOT
 
 
 class Functions:
@@ -137,15 +125,7 @@ class Bench:
 
     @cached_property
     def api(self) -> Any:
-        config = Config(retries={"max_attempts": 1}, parameter_validation=False)
-        return boto3.client(
-            "lambda",
-            endpoint_url=self.url,
-            region_name="us-east-1",
-            aws_access_key_id="AKIAROOT",
-            aws_secret_access_key="secret",
-            config=config,
-        )
+        return boto(self.url, "lambda", parameter_validation=False)
 
     async def map(self, source: str = STREAM, function: str = "f", **more: Any) -> Any:
         if not source.startswith(QUEUE):
@@ -172,7 +152,3 @@ class Bench:
     async def bodies(self, name: str) -> list[str]:
         taken = await self.store.commit(self.queues.receive, name, 10)
         return [message.body for message in taken]
-
-
-async def call(method: Any, /, **params: Any) -> Any:
-    return await asyncio.to_thread(method, **params)

@@ -16,10 +16,9 @@ import pytest
 from opensearchpy import OpenSearch, RequestsHttpConnection
 from opensearchpy.helpers.signer import RequestsAWSV4SignerAuth
 
-from helpers.inprocess import listening
+from helpers.inprocess import SCOPE, Ring, listening, user
 from sluiceway.config import HttpSettings, SearchSettings, SecuritySettings, StoreSettings
 from sluiceway.core.clock import SystemClock
-from sluiceway.core.identity import Principal, Scope
 from sluiceway.core.wakeups import Wakeups
 from sluiceway.edges.aws.codecs import Codecs
 from sluiceway.edges.aws.es import es_edge
@@ -29,23 +28,19 @@ from sluiceway.edges.routing import Router
 from sluiceway.edges.sigv4 import SignatureVerifier
 from sluiceway.engines.sqlite.store import SqliteStore, open_store
 from sluiceway.engines.tantivy import TantivyIndexes
-from sluiceway.errors import Unauthenticated
 from sluiceway.reactions.search_feeder import SearchFeeder
 from sluiceway.services.access import authorize
 from sluiceway.services.documents import Documents
 from sluiceway.services.documents.domains import Domains
 
-SCOPE = Scope("000000000000", "us-east-1")
-ROOT = Principal("root", SCOPE.account, "root", "arn:aws:iam::000000000000:root", access_key_id="AKIAROOT")
-READER_POLICY = {
-    "Version": "2012-10-17",
-    "Statement": [{
+READER = user(
+    "reader",
+    {
         "Effect": "Allow",
         "Action": ["es:ESHttpGet", "es:ESHttpHead"],
         "Resource": "arn:aws:es:us-east-1:000000000000:domain/*/books/*",
-    }],
-}  # fmt: skip
-READER = Principal("user", SCOPE.account, "reader", "arn:aws:iam::000000000000:user/reader", policies=(READER_POLICY,))
+    },
+)
 LIMITS = SearchSettings(refresh_s=0.02, sort_docs_max=60, bulk_commit=7, feed_entries=50)
 BOOKS: list[dict[str, Any]] = [
     {"title": "The Quick Brown Fox", "year": 1999, "price": 9.5, "tags": ["animal", "fast"], "sold": True,
@@ -56,16 +51,6 @@ BOOKS: list[dict[str, Any]] = [
      "author": {"name": "Cy Ann"}},
     {"title": "Quiet rivers", "year": 2010, "price": 4.25, "tags": [], "sold": False, "out": "2023-12-31"},
 ]  # fmt: skip
-
-
-class Ring:
-    """Two keys."""
-
-    def find(self, access_key_id: str, session_token: str | None) -> tuple[str, Principal]:
-        known = {"AKIAROOT": ROOT, "AKIAREADER": READER}.get(access_key_id)
-        if known is None:
-            raise Unauthenticated("unknown_key", "The security token included in the request is invalid.")
-        return "secret", known
 
 
 @dataclass
@@ -97,7 +82,7 @@ async def serving(folder: Path, limits: SearchSettings = LIMITS) -> AsyncIterato
     documents, domains = Documents(limits), Domains(SCOPE, limits)
     index = TantivyIndexes(folder / "search", limits)
     feeder = SearchFeeder(store, documents, index, wakeups, limits)
-    ring = Ring()
+    ring = Ring(READER)
     verifier = SignatureVerifier(ring, SCOPE, clock, SecuritySettings())
     edge = SearchEdge(
         store, documents, index, verifier, authorize, SCOPE, limits,

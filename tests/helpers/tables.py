@@ -14,10 +14,9 @@ import pytest
 from botocore.config import Config
 from botocore.exceptions import ClientError
 
-from helpers.inprocess import listening
+from helpers.inprocess import SCOPE, Ring, listening, user
 from sluiceway.config import HttpSettings, SecuritySettings, StoreSettings, TableSettings
 from sluiceway.core.clock import SystemClock
-from sluiceway.core.identity import Principal, Scope
 from sluiceway.core.wakeups import Wakeups
 from sluiceway.edges.aws.codecs import Codecs
 from sluiceway.edges.aws.dynamodb import dynamodb_edge
@@ -26,36 +25,16 @@ from sluiceway.edges.aws.pipeline import AwsPipeline
 from sluiceway.edges.routing import Router
 from sluiceway.edges.sigv4 import SignatureVerifier
 from sluiceway.engines.sqlite.store import SqliteStore, open_store
-from sluiceway.errors import Unauthenticated
 from sluiceway.services.access import authorize
 from sluiceway.services.tables import Tables, TtlSweeper
 
-SCOPE = Scope("000000000000", "us-east-1")
-ROOT = Principal("root", SCOPE.account, "root", "arn:aws:iam::000000000000:root", access_key_id="AKIAROOT")
 ONE_TABLE = "arn:aws:dynamodb:us-east-1:000000000000:table/open"
-POLICY = {
-    "Version": "2012-10-17",
-    "Statement": [
-        {
-            "Effect": "Allow",
-            "Action": "dynamodb:*",
-            "Resource": [ONE_TABLE, f"{ONE_TABLE}/*", "arn:*:table/shut/index/*"],
-        },
-        {"Effect": "Allow", "Action": "dynamodb:*", "Resource": "arn:aws:dynamodb:eu-west-1:*:*"},
-    ],
-}
-GUEST = Principal("user", SCOPE.account, "guest", "arn:aws:iam::000000000000:user/guest", policies=(POLICY,))
+GUEST = user(
+    "guest",
+    {"Effect": "Allow", "Action": "dynamodb:*", "Resource": [ONE_TABLE, f"{ONE_TABLE}/*", "arn:*:table/shut/index/*"]},
+    {"Effect": "Allow", "Action": "dynamodb:*", "Resource": "arn:aws:dynamodb:eu-west-1:*:*"},
+)
 LIMITS = TableSettings(trim_every=4, sweep_max=7, ttl_sweep_s=0.05, backfill_max=60, stream_bytes_max=1000)
-
-
-class Ring:
-    """Two keys."""
-
-    def find(self, access_key_id: str, session_token: str | None) -> tuple[str, Principal]:
-        known = {"AKIAROOT": ROOT, "AKIAGUEST": GUEST}.get(access_key_id)
-        if known is None:
-            raise Unauthenticated("unknown_key", "The security token included in the request is invalid.")
-        return "secret", known
 
 
 class ShiftedClock:
@@ -90,7 +69,7 @@ class Server:
         self.loop, self.wakeups = asyncio.get_running_loop(), Wakeups()
         self.store: SqliteStore = await open_store(self.folder / "store.db", StoreSettings(), self.clock, self.wakeups)
         self.tables = Tables(SCOPE, LIMITS)
-        verifier = SignatureVerifier(Ring(), SCOPE, SystemClock(), SecuritySettings())
+        verifier = SignatureVerifier(Ring(GUEST), SCOPE, SystemClock(), SecuritySettings())
         edges = [dynamodb_edge(self.store, self.tables, LIMITS), streams_edge(self.store, self.tables, LIMITS)]
         codecs = Codecs()
         handlers = {

@@ -13,12 +13,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import boto3
 import pytest
 from aiohttp import web
-from botocore.config import Config
 from botocore.exceptions import ClientError
-from helpers.inprocess import listening
+from helpers.inprocess import SCOPE, Ring, boto, call, listening, user
 from helpers.waiting import PATIENCE_S, until
 
 from sluiceway.config import (
@@ -31,7 +29,6 @@ from sluiceway.config import (
     TopicSettings,
 )
 from sluiceway.core.clock import SystemClock
-from sluiceway.core.identity import Principal, Scope
 from sluiceway.core.wakeups import Wakeups
 from sluiceway.edges.aws.codecs import Codecs
 from sluiceway.edges.aws.pipeline import AwsPipeline
@@ -41,7 +38,6 @@ from sluiceway.edges.routing import Router
 from sluiceway.edges.sigv4 import SignatureVerifier
 from sluiceway.edges.sns_pages import SnsPages
 from sluiceway.engines.sqlite.store import SqliteStore, open_store
-from sluiceway.errors import Unauthenticated
 from sluiceway.reactions.dispatcher import Dispatcher
 from sluiceway.reactions.targets.catalog import topic_targets
 from sluiceway.reactions.targets.signing import open_signer
@@ -54,25 +50,7 @@ from sluiceway.services.topics import Topics
 from sluiceway.services.topics.letters import LetterGuard
 from sluiceway.services.topics.texting import Texting
 
-SCOPE = Scope("000000000000", "us-east-1")
-ROOT = Principal("root", SCOPE.account, "root", "arn:aws:iam::000000000000:root", access_key_id="AKIAROOT")
-READER_POLICY = {
-    "Statement": [{"Effect": "Allow", "Action": ["sns:List*", "sns:Get*"], "Resource": "*"}],
-    "Version": "2012-10-17",
-}
-READER = Principal(
-    "user", SCOPE.account, "reader", "arn:aws:iam::000000000000:user/reader", policies=(READER_POLICY,), id="AIDAREADER"
-)
-
-
-class Ring:
-    """Two keys."""
-
-    def find(self, access_key_id: str, session_token: str | None) -> tuple[str, Principal]:
-        known = {"AKIAROOT": ROOT, "AKIAREADER": READER}.get(access_key_id)
-        if known is None:
-            raise Unauthenticated("unknown_key", "The security token included in the request is invalid.")
-        return "secret", known
+READER = user("reader", {"Effect": "Allow", "Action": ["sns:List*", "sns:Get*"], "Resource": "*"})
 
 
 @dataclass
@@ -85,14 +63,7 @@ class Server:
     reactions: Reactions
 
     def client(self, key: str = "AKIAROOT", service: str = "sns") -> Any:
-        return boto3.client(
-            service,
-            endpoint_url=self.url,
-            region_name="us-east-1",
-            aws_access_key_id=key,
-            aws_secret_access_key="secret",
-            config=Config(retries={"max_attempts": 1}),
-        )
+        return boto(self.url, service, key)
 
 
 @pytest.fixture
@@ -117,7 +88,7 @@ async def server(tmp_path: Path) -> AsyncIterator[Server]:
         clock,
     )
     dispatcher = Dispatcher(store, wakeups, reactions, targets, limits, clock, topics.logs)
-    verifier = SignatureVerifier(Ring(), SCOPE, clock, SecuritySettings())
+    verifier = SignatureVerifier(Ring(READER), SCOPE, clock, SecuritySettings())
     edges = [sns_edge(store, topics, Texting(delivery)), sqs_edge(store, queues, wakeups, QueueSettings())]
     codecs = Codecs()
     handlers = {
@@ -132,11 +103,6 @@ async def server(tmp_path: Path) -> AsyncIterator[Server]:
         yield Server(url, store, topics, reactions)
         await dispatcher.stop(1.0)
     await store.close()
-
-
-async def call(method: Any, /, **params: Any) -> Any:
-    """A blocking client's call beside the loop that serves it."""
-    return await asyncio.to_thread(method, **params)
 
 
 async def refused(method: Any, /, **params: Any) -> tuple[str, int, str]:

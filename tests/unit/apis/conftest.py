@@ -6,8 +6,8 @@ from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 import pytest
-from helpers.apis import LIMITS, SCOPE, Pool, Ring, Server
-from helpers.inprocess import listening
+from helpers.apis import LIMITS, READER, Pool, Server
+from helpers.inprocess import SCOPE, Ring, listening
 
 from sluiceway.config import HttpSettings, SecuritySettings, StoreSettings
 from sluiceway.core.clock import SystemClock
@@ -37,7 +37,7 @@ async def server(tmp_path: Path, request: pytest.FixtureRequest) -> AsyncIterato
     http = ApiEdge(store, apis, pool, pool.may_invoke, SCOPE, limits, clock)
     where: list[str] = []
     sockets = WebSocketEdge(store, apis, Connections(), pool, pool.may_invoke, SCOPE, limits, lambda: where[0], clock)
-    verifier = SignatureVerifier(Ring(), SCOPE, clock, SecuritySettings())
+    verifier = SignatureVerifier(Ring(READER), SCOPE, clock, SecuritySettings())
     codecs = Codecs()
 
     def pipeline(edge: ServiceEdge, path_of: Callable[[bytes], bytes] = bytes) -> Handler:

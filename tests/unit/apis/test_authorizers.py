@@ -13,7 +13,8 @@ from typing import Any
 
 import pytest
 from aiohttp import web
-from helpers.apis import LIMITS, Event, Server, call, echo, fetch, function_arn, make_api
+from helpers.apis import LIMITS, Event, Server, echo, fetch, function_arn, make_api
+from helpers.inprocess import call
 from joserfc import jwt as tokens
 from joserfc.jwk import ECKey, KeySet, RSAKey
 

@@ -11,7 +11,8 @@ from typing import Any
 import aiohttp
 import pytest
 from botocore.exceptions import ClientError
-from helpers.apis import SCOPE, Event, HandlerFailed, Server, call, echo, fetch, function_arn, make_api, ok
+from helpers.apis import Event, HandlerFailed, Server, echo, fetch, function_arn, make_api, ok
+from helpers.inprocess import SCOPE, call
 from helpers.waiting import until
 from yarl import URL
 

@@ -8,7 +8,8 @@ import re
 import pytest
 import yaml
 from botocore.exceptions import ClientError
-from helpers.apis import Server, call, fetch, function_arn, make_api
+from helpers.apis import Server, fetch, function_arn, make_api
+from helpers.inprocess import call
 
 from sluiceway.services.stacks.sam import translate
 

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 import websockets
 from botocore.exceptions import ClientError
-from helpers.apis import Event, HandlerFailed, Server, call, function_arn, ok
+from helpers.apis import Event, HandlerFailed, Server, function_arn, ok
+from helpers.inprocess import call
 from helpers.waiting import until
 
 from sluiceway.config import ApiSettings

@@ -7,8 +7,8 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-from helpers.inprocess import listening
-from helpers.mappings import CODECS, ERRORS, LIMITS, ROLE, SCOPE, Bench, Fake, Functions, Ring, Tables
+from helpers.inprocess import SCOPE, Ring, listening
+from helpers.mappings import CODECS, ERRORS, LIMITS, ROLE, Bench, Fake, Functions, Tables
 
 from sluiceway.config import (
     HttpSettings,

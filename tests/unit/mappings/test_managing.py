@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError
-from helpers.mappings import PARTIAL, QUEUE, ROLE, ROOT, SCOPE, STREAM, TABLE, Bench, call
+from helpers.inprocess import ROOT, SCOPE, call
+from helpers.mappings import PARTIAL, QUEUE, ROLE, STREAM, TABLE, Bench
 from helpers.waiting import until
 
 from sluiceway.core.identity import Principal

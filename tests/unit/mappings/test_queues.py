@@ -6,7 +6,8 @@ import asyncio
 import json
 from typing import Any
 
-from helpers.mappings import PARTIAL, QUEUE, Bench, call
+from helpers.inprocess import call
+from helpers.mappings import PARTIAL, QUEUE, Bench
 from helpers.waiting import until
 
 from sluiceway.errors import Throttled

@@ -8,7 +8,8 @@ import time
 from datetime import UTC, datetime
 from typing import Any
 
-from helpers.mappings import PARTIAL, QUEUE, ROLE, STREAM, TABLE, Bench, call, data_of
+from helpers.inprocess import call
+from helpers.mappings import PARTIAL, QUEUE, ROLE, STREAM, TABLE, Bench, data_of
 from helpers.waiting import until
 
 from sluiceway.core.store import Tx

@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 from boto3.dynamodb.conditions import Attr
 from botocore.exceptions import ClientError
-from helpers.tables import SCOPE, Server, all_records, index, make, refused
+from helpers.inprocess import SCOPE
+from helpers.tables import Server, all_records, index, make, refused
 
 # -- items
 

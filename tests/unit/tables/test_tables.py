@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from helpers.tables import SCOPE, Server, all_records, everything, index, make, refused, schema, typed
+from helpers.inprocess import SCOPE
+from helpers.tables import Server, all_records, everything, index, make, refused, schema, typed
 
 # -- tables
 
