@@ -9,8 +9,11 @@ import json
 import threading
 import time
 import urllib.parse
+from collections.abc import Iterator
+from contextlib import contextmanager
 from email.message import EmailMessage
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 
 import jwt
@@ -18,7 +21,7 @@ from aiosmtpd.controller import Controller
 from cryptography.hazmat.primitives.asymmetric import rsa
 
 from .ports import lasting_port
-from .server import eventually
+from .server import ServerProcess, eventually
 
 
 class Outside:
@@ -99,6 +102,21 @@ class Outside:
         """Stop."""
         self._http.shutdown()
         self._http.server_close()
+
+
+@contextmanager
+def delivering(folder: Path, outside: Outside, mailbox: Mailbox) -> Iterator[ServerProcess]:
+    """A server that delivers here, and has said nothing of an error at its end."""
+    delivery = {
+        "ALLOW_PRIVATE_TARGETS": "true", "SMTP_HOST": "127.0.0.1", "SMTP_PORT": str(mailbox.port), "SMTP_TLS": "none",
+        "TWILIO_URL": outside.url, "TWILIO_ACCOUNT_SID": "AC123", "TWILIO_AUTH_TOKEN": "twilio-secret",
+        "TWILIO_FROM": "+15550001111",
+    }  # fmt: skip
+    environment = {f"SLUICEWAY_DELIVERY__{name}": text for name, text in delivery.items()}
+    running = ServerProcess(folder / "data", environment=environment).start()
+    yield running
+    running.stop()
+    assert not [line for line in running.lines if "ERROR" in line], "\n".join(running.lines)
 
 
 class Mailbox:

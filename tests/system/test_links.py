@@ -27,7 +27,7 @@ from cryptography import x509
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
-from helpers.outside import Mailbox, Outside
+from helpers.outside import Mailbox, Outside, delivering
 from helpers.server import TRUST, ServerProcess, eventually
 
 HANDLER = """
@@ -51,31 +51,9 @@ def arn(service: str, resource: str) -> str:
 
 
 @pytest.fixture(scope="module")
-def outside() -> Iterator[Outside]:
-    made = Outside()
-    yield made
-    made.close()
-
-
-@pytest.fixture(scope="module")
-def mailbox() -> Iterator[Mailbox]:
-    made = Mailbox()
-    yield made
-    made.close()
-
-
-@pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory, outside: Outside, mailbox: Mailbox) -> Iterator[ServerProcess]:
-    delivery = {
-        "ALLOW_PRIVATE_TARGETS": "true", "SMTP_HOST": "127.0.0.1", "SMTP_PORT": str(mailbox.port), "SMTP_TLS": "none",
-        "TWILIO_URL": outside.url, "TWILIO_ACCOUNT_SID": "AC123", "TWILIO_AUTH_TOKEN": "twilio-secret",
-        "TWILIO_FROM": "+15550001111",
-    }  # fmt: skip
-    environment = {f"SLUICEWAY_DELIVERY__{name}": text for name, text in delivery.items()}
-    running = ServerProcess(tmp_path_factory.mktemp("links") / "data", environment=environment).start()
-    yield running
-    running.stop()
-    assert not [line for line in running.lines if "ERROR" in line], "\n".join(running.lines)
+    with delivering(tmp_path_factory.mktemp("links"), outside, mailbox) as running:
+        yield running
 
 
 @pytest.fixture(scope="module")
