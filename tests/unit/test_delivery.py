@@ -23,7 +23,6 @@ from sluiceway.services.pressure import Pressure
 
 OTHERS = 100
 EVENTS = 40
-HANGS_S = 3.0
 
 
 @pytest.fixture
@@ -44,14 +43,14 @@ class Stopwatch(OutwardTarget):
 
 async def test_a_target_that_hangs_for_its_whole_timeout_delays_none_of_a_hundred_others(bench: Bench) -> None:
     """p99 of the others is under 100 ms on a machine of its own (measured: 20 ms). Here it shares one with who knows whom:
-    what must not be seen is the time for which the target hangs.
+    what is proven is that they get everything before it stops hanging.
     """
-    hanging = 0
+    hanging, times_out = 0, asyncio.Event()
 
     async def hang(*_: Any) -> None:
         nonlocal hanging
         hanging += 1
-        await asyncio.sleep(HANGS_S)
+        await times_out.wait()
         raise DeliveryFailed("did not answer in time")
 
     watch = bench.targets["watch"] = Stopwatch()
@@ -67,8 +66,8 @@ async def test_a_target_that_hangs_for_its_whole_timeout_delays_none_of_a_hundre
     watch.seconds.sort()
     p99 = watch.seconds[int(len(watch.seconds) * 0.99)]
     print(f"\np50 {watch.seconds[len(watch.seconds) // 2] * 1000:.1f} ms, p99 {p99 * 1000:.1f} ms")
-    assert hanging and p99 < HANGS_S / 2
-    assert (await bench.status("hangs")).lag > 0
+    assert hanging and (await bench.status("hangs")).lag == EVENTS
+    times_out.set()
 
 
 async def test_a_dead_target_is_asked_with_one_event_at_a_time_until_it_is_back(bench: Bench) -> None:
