@@ -76,6 +76,7 @@ class Runner:
         self._open: set[int] = set()  # offsets read from the cursor on and not settled
         self._settled: set[int] = set()  # delivered offsets at or above the cursor
         self._filtered = 0
+        self._passed = 0  # offsets that were settled before the start, read and not yet told of
         self._busy: set[tuple[int, int]] = set()  # parked rows under way
         self._finished: list[_Work] = []
         self._tasks: set[asyncio.Task[None]] = set()
@@ -120,7 +121,7 @@ class Runner:
                 task.cancel()
 
     def _idle(self) -> bool:
-        if self._tasks or self._finished or self._filtered or self._recording:
+        if self._tasks or self._finished or self._filtered or self._passed or self._recording:
             return False
         if self._stopping or self._at is None or self.armed.reaction.paused:
             return True
@@ -208,6 +209,7 @@ class Runner:
         for entry in look.entries:
             self._at = entry.offset + 1
             if entry.offset in self._settled:
+                self._passed += 1
                 continue
             if self.armed.wants(entry):
                 self._buffer.append(entry)
@@ -298,13 +300,15 @@ class Runner:
         self._buffer.clear()
         self._open.clear()
         self._settled.clear()
-        self._filtered, self._more = 0, False
+        self._filtered, self._passed, self._more = 0, 0, False
         self.dirty = True
 
     def _begin_recording(self) -> None:
         """Commit what became of the finished deliveries, all in one. New ones begin meanwhile: a write to disk takes
         longer than most deliveries."""
-        if self._recording is not None or self._position is None or not (self._finished or self._filtered):
+        if self._recording is not None or self._position is None:
+            return
+        if not (self._finished or self._filtered or self._passed):
             return
         finished, self._finished = self._finished, []
         self._recording = asyncio.create_task(self._record(finished, self._report(finished)))
@@ -358,7 +362,7 @@ class Runner:
         if tally.stopped_at is None and following == position.next:  # nothing happened at the cursor
             wait = (position.tries, position.next_try_ms, position.batch)
         self._position = Position(following, position.epoch, tries=wait[0], next_try_ms=wait[1], batch=wait[2])
-        filtered, self._filtered = self._filtered, 0
+        filtered, self._filtered, self._passed = self._filtered, 0, 0
         return Report(
             epoch=position.epoch,
             next=following,
@@ -378,7 +382,7 @@ class Runner:
         self._buffer.clear()
         self._open.clear()
         self._settled.clear()
-        self._at, self._more, self._filtered = offset, True, 0
+        self._at, self._more, self._filtered, self._passed = offset, True, 0, 0
 
 
 class _Tally:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from sluiceway.core.identity import Principal
 from sluiceway.core.policy import Decision, Question, evaluate
@@ -11,6 +11,19 @@ from sluiceway.errors import AccessDenied
 
 #: The account's root is never locked out of these by a bucket's own policy (S3 API reference, PutBucketPolicy).
 _NEVER_LOCKED_OUT: Final = frozenset({"s3:GetBucketPolicy", "s3:PutBucketPolicy", "s3:DeleteBucketPolicy"})
+
+
+class Authorize(Protocol):
+    """``authorize``, as it is handed to whom asks it."""
+
+    def __call__(
+        self,
+        principal: Principal,
+        action: str,
+        resource: str,
+        conditions: dict[str, list[str]],
+        resource_policy: dict[str, Any] | None = None,
+    ) -> None: ...
 
 
 def authorize(

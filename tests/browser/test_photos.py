@@ -4,23 +4,15 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from helpers.server import ServerProcess, eventually
+from playwright.sync_api import Browser, Page, expect
 
 ROOT = Path(__file__).parents[2]
 PICTURES = ROOT / "apps" / "photos" / "pictures"
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
-
-if CHROMIUM is None:
-    if os.environ.get("CI") == "true":
-        raise AssertionError("Chromium is missing: scripts/test-servers installs it.")
-    pytest.skip("Chromium is not installed: run `make test-servers` as root, or install it", allow_module_level=True)
-
-from playwright.sync_api import Browser, Page, expect, sync_playwright  # noqa: E402
 
 pytestmark = pytest.mark.browser
 
@@ -37,14 +29,6 @@ def page_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 def _page_line(line: str) -> re.Match[str] | None:
     return re.match(r"\s+Page = (\S+)", line)
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with sync_playwright() as playwright:
-        made = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield made
-        made.close()
 
 
 def sign_in(browser: Browser, url: str, name: str) -> tuple[Page, list[str]]:

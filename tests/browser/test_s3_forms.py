@@ -6,7 +6,6 @@ import html
 import http.server
 import json
 import os
-import shutil
 import threading
 import urllib.parse
 from collections.abc import Iterator
@@ -16,15 +15,7 @@ from typing import Any
 import pytest
 from helpers import forms
 from helpers.server import ServerProcess
-
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
-
-if CHROMIUM is None:
-    if os.environ.get("CI") == "true":
-        raise AssertionError("Chromium is missing: scripts/test-servers installs it.")
-    pytest.skip("Chromium is not installed: run `make test-servers` as root, or install it", allow_module_level=True)
-
-from playwright.sync_api import Browser, expect, sync_playwright  # noqa: E402
+from playwright.sync_api import Browser, expect
 
 pytestmark = pytest.mark.browser
 BUCKET = "from.browsers"
@@ -65,14 +56,6 @@ def s3(server: ServerProcess) -> Any:
     made = server.client("s3")
     made.create_bucket(Bucket=BUCKET)
     return made
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with sync_playwright() as playwright:
-        made = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield made
-        made.close()
 
 
 @pytest.mark.parametrize("name, size", [("größe “1”.txt", 20), ("large.bin", 3_000_000), ("empty", 0)])

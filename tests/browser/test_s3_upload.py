@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import hashlib
 import os
-import shutil
 import threading
 from collections.abc import Iterator
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
@@ -14,15 +13,7 @@ from typing import Any
 
 import pytest
 from helpers.server import ServerProcess
-
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
-
-if CHROMIUM is None:
-    if os.environ.get("CI") == "true":
-        raise AssertionError("Chromium is missing: scripts/test-servers installs it.")
-    pytest.skip("Chromium is not installed: run `make test-servers` as root, or install it", allow_module_level=True)
-
-from playwright.sync_api import Page, sync_playwright  # noqa: E402
+from playwright.sync_api import Browser, Page
 
 pytestmark = pytest.mark.browser
 
@@ -74,16 +65,13 @@ def origin(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 
 @pytest.fixture(scope="module")
-def page(s3: Any, origin: str) -> Iterator[Page]:
+def page(s3: Any, origin: str, browser: Browser) -> Page:
     rule = {"AllowedOrigins": [origin], "AllowedMethods": ["PUT", "GET"], "AllowedHeaders": ["content-type", "x-amz-*", "range"],
             "ExposeHeaders": ["ETag", "x-amz-request-id", "Content-Range"], "MaxAgeSeconds": 60}  # fmt: skip
     s3.put_bucket_cors(Bucket=BUCKET, CORSConfiguration={"CORSRules": [rule]})
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        found = browser.new_context().new_page()
-        found.goto(origin)
-        yield found
-        browser.close()
+    found = browser.new_context().new_page()
+    found.goto(origin)
+    return found
 
 
 def url_of(s3: Any, operation: str, key: str, **more: Any) -> str:

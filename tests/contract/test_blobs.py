@@ -17,6 +17,7 @@ from typing import Any
 
 import pytest
 from helpers.blobs import knowing, knowing_all
+from helpers.waiting import until
 
 from sluiceway.core.blobs import Blobs, Staged
 from sluiceway.engines.filesystem import FileBlobs
@@ -338,11 +339,7 @@ async def test_callers_that_go_away_leave_no_open_file(blobs: Blobs, blobs_bench
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-    for _ in range(100):
-        if descriptors() <= before:
-            break
-        await asyncio.sleep(0.02)
-    assert descriptors() <= before
+    await until(lambda: descriptors() <= before)
 
 
 # --- a disk that fails ---------------------------------------------------------------------------------------

@@ -14,6 +14,7 @@ from typing import Any
 
 import apsw
 import pytest
+from helpers.waiting import until
 
 from sluiceway.config import StoreSettings
 from sluiceway.core.clock import SystemClock
@@ -63,11 +64,8 @@ async def attempt(store: SqliteStore, number: int, acknowledged: dict[int, int],
         assert error.kind == "store"
 
 
-async def until_well(store: SqliteStore, seconds: float = 5) -> None:
-    end = time.monotonic() + seconds
-    while store.problem() is not None:
-        assert time.monotonic() < end, store.problem()
-        await asyncio.sleep(0.02)
+async def until_well(store: SqliteStore) -> None:
+    await until(lambda: store.problem() is None)
 
 
 async def check(store: SqliteStore, acknowledged: dict[int, int]) -> None:
@@ -105,10 +103,8 @@ async def test_a_failure_is_answered_and_shown_and_passes(
     await asyncio.gather(*(attempt(store, number, refused) for number in range(100, 150)))
     assert refused == {}
     assert words in (store.problem() or "")
-    began = time.monotonic()
     with pytest.raises(Unavailable, match=words):
-        await store.commit(work, 200)
-    assert time.monotonic() - began < 0.5  # refused at once, not after another try
+        await asyncio.wait_for(store.commit(work, 200), 10)  # refused, not held until the disk works again
     assert await store.view(lambda view: view.bounds("log/work")) == Bounds(0, 20)  # reading goes on
     disk.heal()
     await until_well(store)
@@ -125,7 +121,7 @@ async def test_the_many_that_wait_are_answered_at_once_when_the_disk_fails(opene
     store = await opener(group_max=10)
     disk.on_sync = lambda name: apsw.IOError("sync")
     refused: dict[int, int] = {}
-    await asyncio.wait_for(asyncio.gather(*(attempt(store, n, refused) for n in range(2000))), 4)
+    await asyncio.wait_for(asyncio.gather(*(attempt(store, n, refused) for n in range(2000))), 20)
     assert refused == {}
 
 
@@ -157,20 +153,23 @@ async def test_power_cuts_under_load_with_random_failures(
     dice = random.Random(seed)
     store, acknowledged = await opener(checkpoint_pages=10), {}
     images: list[tuple[Path, dict[int, int]]] = []
-    stop = time.monotonic() + 2.5
+    stop, latest = time.monotonic() + 2.5, time.monotonic() + 30
 
     def sometimes(name: str) -> Exception | None:
         return apsw.IOError("sync") if dice.random() < 0.03 else None
 
+    def goes_on() -> bool:
+        return time.monotonic() < stop or (len(acknowledged) <= 50 and time.monotonic() < latest)
+
     async def load(who: int) -> None:
         number = who
-        while time.monotonic() < stop:
+        while goes_on():
             number += 1000
             await attempt(store, number, acknowledged, dice.choice([10, 1000, 30_000]))
             await asyncio.sleep(0.01 if store.problem() else 0)
 
     async def cut() -> None:
-        while time.monotonic() < stop:
+        while goes_on():
             await asyncio.sleep(dice.uniform(0.1, 0.4))
             so_far = dict(acknowledged)
             disk.power_cut(tmp_path / str(len(images)))

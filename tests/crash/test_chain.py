@@ -23,7 +23,8 @@ from typing import Any
 
 import psutil
 import pytest
-from helpers.server import ServerProcess, eventually
+from helpers.ports import lasting_port
+from helpers.server import ServerProcess, bound, eventually
 
 sys.path.insert(0, str(Path(__file__).parent))
 
@@ -60,7 +61,7 @@ def receiver() -> Iterator[Receiver]:
 def chain() -> Iterator[ServerProcess]:
     """A server whose folder outlives a test that failed, for whoever looks for the reason."""
     folder = Path(tempfile.mkdtemp(prefix="sluiceway-chain-"))
-    server = ServerProcess(folder / "data", environment=ENVIRONMENT).start()
+    server = ServerProcess(folder / "data", environment=ENVIRONMENT).start(lasting_port())
     yield server
     if server.process is not None and server.process.poll() is None:
         server.kill()
@@ -109,7 +110,7 @@ class Killer:
     def _start_and_kill(self, seconds: float) -> None:
         command = [sys.executable, "-m", "sluiceway", "up", "--data", str(self._server.data)]
         process = subprocess.Popen(
-            [*command, "--port", str(self._server.port)],
+            bound([*command, "--port", str(self._server.port)]),
             env={**os.environ, "XDG_RUNTIME_DIR": str(self._server.data.parent), **ENVIRONMENT},
             stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True,
         )  # fmt: skip

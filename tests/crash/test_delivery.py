@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from helpers.ports import lasting_port
 from helpers.server import TRUST, ServerProcess, eventually
 
 sys.path.insert(0, str(Path(__file__).parent))
@@ -54,7 +55,7 @@ def outside() -> Iterator[Outside]:
 def server(outside: Outside) -> Iterator[ServerProcess]:
     """A server whose folder outlives a test that failed, for whoever looks for the reason."""
     folder = Path(tempfile.mkdtemp(prefix="sluiceway-delivery-"))
-    made = ServerProcess(folder / "data", environment=outside.environment()).start()
+    made = ServerProcess(folder / "data", environment=outside.environment()).start(lasting_port())
     yield made
     if made.process is not None and made.process.poll() is None:
         made.kill()

@@ -5,7 +5,9 @@ from __future__ import annotations
 import multiprocessing
 import os
 import re
+import signal
 import tempfile
+import threading
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,10 +19,18 @@ _CONTEXT = multiprocessing.get_context("forkserver")
 _CONTEXT.set_forkserver_preload(["sluiceway.cli.app", "sluiceway.server", "boto3", "helpers.commands"])
 
 
+def _die_with_the_tests() -> None:
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    parent.join()
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
 def _child(arguments: list[str], environment: dict[str, str], folder: str, output: str) -> None:
     from sluiceway.cli.app import app
 
     os.setsid()
+    threading.Thread(target=_die_with_the_tests, daemon=True).start()
     written = os.open(output, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
     for descriptor in (1, 2):
         os.dup2(written, descriptor)

@@ -6,19 +6,22 @@ import base64
 import email
 import email.policy
 import json
-import socket
 import threading
 import time
 import urllib.parse
+from collections.abc import Iterator
+from contextlib import contextmanager
 from email.message import EmailMessage
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 
 import jwt
 from aiosmtpd.controller import Controller
 from cryptography.hazmat.primitives.asymmetric import rsa
 
-from .server import eventually
+from .ports import lasting_port
+from .server import ServerProcess, eventually
 
 
 class Outside:
@@ -101,13 +104,27 @@ class Outside:
         self._http.server_close()
 
 
+@contextmanager
+def delivering(folder: Path, outside: Outside, mailbox: Mailbox) -> Iterator[ServerProcess]:
+    """A server that delivers here, and has said nothing of an error at its end."""
+    delivery = {
+        "ALLOW_PRIVATE_TARGETS": "true", "SMTP_HOST": "127.0.0.1", "SMTP_PORT": str(mailbox.port), "SMTP_TLS": "none",
+        "TWILIO_URL": outside.url, "TWILIO_ACCOUNT_SID": "AC123", "TWILIO_AUTH_TOKEN": "twilio-secret",
+        "TWILIO_FROM": "+15550001111",
+    }  # fmt: skip
+    environment = {f"SLUICEWAY_DELIVERY__{name}": text for name, text in delivery.items()}
+    running = ServerProcess(folder / "data", environment=environment).start()
+    yield running
+    running.stop()
+    assert not [line for line in running.lines if "ERROR" in line], "\n".join(running.lines)
+
+
 class Mailbox:
     """A mail server that takes everything."""
 
     def __init__(self) -> None:
         self.mails: list[EmailMessage] = []
-        with socket.create_server(("127.0.0.1", 0)) as free:
-            self.port = int(free.getsockname()[1])
+        self.port = lasting_port()
         self._controller = Controller(self, hostname="127.0.0.1", port=self.port)
         self._controller.start()
 

@@ -25,7 +25,7 @@ from botocore.model import ServiceModel
 
 from .server import ServerProcess
 
-TIMEOUT_S = 5.0
+TIMEOUT_S = 20.0  # what takes longer hangs; less than the server's own patience, more than a busy machine needs
 #: What no answer may hold: the inside of the server.
 _LEAKS = re.compile(rb"Traceback|site-packages|\.py\b|File \"|sqlite3|asyncio|NoneType|object at 0x")
 

@@ -122,16 +122,3 @@ async def open_bench(tmp_path: Path) -> AsyncIterator[Bench]:
     yield made
     await made.stop()
     await store.close()
-
-
-async def until(check: Callable[[], Any], seconds: float = 5.0) -> None:
-    """Wait until ``check()`` (maybe awaitable) holds."""
-    end = asyncio.get_running_loop().time() + seconds
-    while True:
-        value = check()
-        if asyncio.iscoroutine(value):
-            value = await value
-        if value:
-            return
-        assert asyncio.get_running_loop().time() < end, "it did not happen in time"
-        await asyncio.sleep(0.005)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import queue
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -17,6 +20,8 @@ from typing import Any
 import boto3
 from botocore.config import Config
 
+from .waiting import PATIENCE_S
+
 TRUST = json.dumps(
     {
         "Version": "2012-10-17",
@@ -25,7 +30,17 @@ TRUST = json.dumps(
         ],
     }
 )
-START_S = 30.0
+START_S = 60.0
+
+
+def bound(command: list[str]) -> list[str]:
+    """``command``, which the system kills with the thread that starts it: a test run that is killed leaves nobody behind.
+
+    By a program that replaces itself, as code between fork and exec is not safe in a process with threads. Where there is
+    none (it is Linux's), a killed test run leaves its servers running.
+    """
+    setpriv = shutil.which("setpriv")
+    return [setpriv, "--pdeathsig", "KILL", *command] if setpriv else command
 
 
 class ServerProcess:
@@ -48,27 +63,29 @@ class ServerProcess:
             **self._environment,
         }
         self.process = subprocess.Popen(
-            [*command, *self._arguments],
+            bound([*command, *self._arguments]),
             env=environment,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
             start_new_session=True,
         )
-        found = threading.Event()
-        threading.Thread(target=self._read, args=(self.process, found), daemon=True).start()
-        if not found.wait(START_S):
-            raise AssertionError("the server did not start:\n" + "\n".join(self.lines))
-        return self
+        ready: queue.SimpleQueue[bool] = queue.SimpleQueue()
+        threading.Thread(target=self._read, args=(self.process, ready), daemon=True).start()
+        with contextlib.suppress(queue.Empty):
+            if ready.get(timeout=START_S):
+                return self
+        raise AssertionError("the server did not start:\n" + "\n".join(self.lines))
 
-    def _read(self, process: subprocess.Popen[str], found: threading.Event) -> None:
+    def _read(self, process: subprocess.Popen[str], ready: queue.SimpleQueue[bool]) -> None:
         assert process.stdout is not None
         for line in process.stdout:
             self.lines.append(line.rstrip())
             match = re.match(r"Sluiceway is at (http\S+):(\d+), ", line)
             if match:
                 self.url, self.port = f"{match[1]}:{match[2]}", int(match[2])
-                found.set()
+                ready.put(True)
+        ready.put(False)
 
     def kill(self) -> None:
         assert self.process is not None
@@ -116,7 +133,7 @@ class ServerProcess:
         )
 
 
-def eventually(check: Any, seconds: float = 20.0, every: float = 0.05) -> Any:
+def eventually(check: Any, seconds: float = PATIENCE_S, every: float = 0.05) -> Any:
     """What ``check()`` gives once it is true; fails with its last answer after ``seconds``."""
     ends = time.monotonic() + seconds
     while True:

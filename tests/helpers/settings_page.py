@@ -1,4 +1,4 @@
-"""Makes docs/settings.md from config.py, so that the page can't say anything else than the code."""
+"""Makes docs/settings.md from sluiceway/config, so that the page can't say anything else than the code."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _UNITS = {
 _STEPS = ((1 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB"))
 _HEAD = """# Settings
 
-Made from `sluiceway/config.py` by `scripts/docs`; don't edit. `tests/unit/test_settings.py` keeps it in line.
+Made from `sluiceway/config/` by `scripts/docs`; don't edit. `tests/unit/test_settings.py` keeps it in line.
 
 A setting's value is the first of these that is given: an option of the command line (`--data`, `--host`, `--port`,
 `--log-format`), the environment variable, the line in `sluiceway.toml` in the data folder, the default. An unknown
@@ -79,7 +79,7 @@ class Row:
 
 
 def rows() -> Iterator[Row]:
-    """Every setting, in the order of config.py."""
+    """Every setting, in the order of ``Settings``."""
     for name, field in Settings.model_fields.items():
         if not _is_section(field):
             yield Row(name, field)

@@ -8,7 +8,6 @@ import email
 import email.policy
 import json
 import re
-import socket
 import ssl
 import threading
 import urllib.parse
@@ -23,6 +22,8 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
+from .ports import lasting_port
+
 _TOKEN = re.compile(r"token=([\w%.-]+)")
 
 
@@ -34,8 +35,7 @@ class Switched:
         self.got: list[str] = []
         self.tokens: list[str] = []
         self.hits = 0
-        with socket.create_server(("127.0.0.1", 0)) as free:
-            self.port = int(free.getsockname()[1])
+        self.port = lasting_port()
         self.up()
 
     def up(self) -> None:

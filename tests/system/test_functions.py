@@ -146,7 +146,7 @@ def test_a_timeout_kills_the_worker_with_its_children(server: ServerProcess, pyt
     try:
         document, error, _ = invoke(server, python, do="child", mark=mark)
         assert error == "Unhandled" and "Task timed out after 1.00 seconds" in document["errorMessage"]
-        eventually(lambda: not running(mark), 5)
+        eventually(lambda: not running(mark))
     finally:
         server.client("lambda").update_function_configuration(FunctionName=python, Timeout=10)
 
@@ -192,7 +192,8 @@ def test_a_warm_worker_that_was_killed_is_replaced_unseen(server: ServerProcess,
         first, error, _ = invoke(server, python)
         assert error is None
         os.kill(first["pid"], signal.SIGKILL)
-        time.sleep(0.3)  # sooner, the event may be given to a process that is dying: then it failed
+        # Sooner, the event may be given to a process that is dying: then it failed.
+        eventually(lambda pid=first["pid"]: not Path(f"/proc/{pid}").exists())
         second, error, _ = invoke(server, python)
         assert error is None and second["pid"] != first["pid"]
 
@@ -241,7 +242,7 @@ def test_asynchronous_invocations_are_kept_and_run(server: ServerProcess, python
         got.update(message["Body"] for message in messages)
         return got >= wanted
 
-    eventually(arrived, 20)
+    eventually(arrived)
     assert got == wanted
 
 
@@ -301,7 +302,7 @@ def test_a_loud_function_loses_no_line(server: ServerProcess, role: str) -> None
         found = logs.filter_log_events(logGroupName="/aws/lambda/loud", filterPattern="line")
         return [event["message"].strip() for event in found["events"]]
 
-    eventually(lambda: len(lines()) >= 5000, 10)
+    eventually(lambda: len(lines()) >= 5000)
     assert lines() == [f"line {n}" for n in range(5000)]
 
 
@@ -314,12 +315,11 @@ def test_concurrent_calls_get_workers_of_their_own_and_reserved_concurrency_limi
         answers.append(invoke(server, python, do="sleep", seconds=0.6)[0])
 
     threads = [threading.Thread(target=call) for _ in range(4)]
-    began = time.monotonic()
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    assert len({answer["pid"] for answer in answers}) == 4 and time.monotonic() - began < 8
+    assert len({answer["pid"] for answer in answers}) == 4
     client.put_function_concurrency(FunctionName=python, ReservedConcurrentExecutions=0)
     with pytest.raises(ClientError, match="TooManyRequestsException"):
         client.invoke(FunctionName=python)

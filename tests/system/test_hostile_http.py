@@ -22,6 +22,7 @@ from helpers.server import ServerProcess, eventually
 
 KIB, MIB = 1024, 1024 * 1024
 HEALTH = "GET /_sluiceway/health HTTP/1.1\r\nHost: a\r\n\r\n"
+LAST = "GET /_sluiceway/health HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"
 LIMIT = 200
 
 
@@ -39,16 +40,16 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
     assert running.stop() == 0
 
 
-def everything(server: ServerProcess, data: bytes, seconds: float = 4.0) -> bytes:
-    """All that the server says until it closes the connection, or nothing comes for a while."""
+def everything(server: ServerProcess, data: bytes, seconds: float = 20.0) -> bytes:
+    """All that the server says until it closes the connection, or nothing more comes for a while."""
     with socket.create_connection(("127.0.0.1", server.port), timeout=seconds) as connection:
         with contextlib.suppress(OSError):
             connection.sendall(data)
-        connection.settimeout(0.5)
         said = b""
         with contextlib.suppress(OSError):
             while piece := connection.recv(65_536):
                 said += piece
+                connection.settimeout(1.0)
         return said
 
 
@@ -123,13 +124,13 @@ def test_bare_line_feeds_end_no_request_in_the_middle(server: ServerProcess) -> 
 def test_pipelined_requests_are_answered_in_order(server: ServerProcess) -> None:
     body = f"POST /_sluiceway/health HTTP/1.1\r\nHost: a\r\nContent-Length: {len(INNER)}\r\n\r\n{INNER}"
     said = everything(
-        server, (HEALTH * 10 + body + "GET /_sluiceway/nothing HTTP/1.1\r\nHost: a\r\n\r\n" + HEALTH).encode()
+        server, (HEALTH * 10 + body + "GET /_sluiceway/nothing HTTP/1.1\r\nHost: a\r\n\r\n" + LAST).encode()
     )
     assert statuses(said) == [200] * 11 + [404, 200] and b"sluiceway_requests" not in said
 
 
 def test_old_clients_are_served_and_let_go(server: ServerProcess) -> None:
-    with socket.create_connection(("127.0.0.1", server.port), timeout=4) as connection:
+    with socket.create_connection(("127.0.0.1", server.port), timeout=20) as connection:
         connection.sendall(b"GET /_sluiceway/health HTTP/1.0\r\n\r\n")
         assert read_answer(connection, "GET").status == 200
         assert connection.recv(1) == b""
@@ -140,10 +141,10 @@ def test_old_clients_are_served_and_let_go(server: ServerProcess) -> None:
 )
 def test_headers_that_never_end_are_cut_off(server: ServerProcess, begin: str) -> None:
     began = time.monotonic()
-    with socket.create_connection(("127.0.0.1", server.port), timeout=4) as connection:
+    with socket.create_connection(("127.0.0.1", server.port), timeout=20) as connection:
         connection.sendall(begin.encode())
         connection.settimeout(0.2)
-        while time.monotonic() - began < 4:
+        while time.monotonic() - began < 20:
             try:
                 if connection.recv(1000) == b"":
                     break
@@ -152,7 +153,7 @@ def test_headers_that_never_end_are_cut_off(server: ServerProcess, begin: str) -
                     connection.sendall(b"a" if begin else b"")
             except ConnectionResetError:
                 break
-    assert time.monotonic() - began < 3
+    assert time.monotonic() - began < 15  # by its default it would take 20 s
 
 
 SLOW = [("/", "sqs", "AmazonSQS.ListQueues"), ("/_es/i/_doc", "es", ""), ("/2015-03-31/functions", "lambda", "")]
@@ -167,7 +168,7 @@ def test_bodies_that_never_end_are_given_up(
     made = signed(plain, server.port, server.key, scope)
     made = replace(made, headers=made.headers | {"content-length": "5000"})
     began = time.monotonic()
-    with socket.create_connection(("127.0.0.1", server.port), timeout=4) as connection:
+    with socket.create_connection(("127.0.0.1", server.port), timeout=20) as connection:
         connection.sendall(made.wire(server.port, length=False))
         stop = threading.Event()
 
@@ -180,7 +181,7 @@ def test_bodies_that_never_end_are_given_up(
             threading.Thread(target=send, daemon=True).start()
         answer = read_answer(connection).check()
         stop.set()
-    assert 400 <= answer.status < 500 and time.monotonic() - began < 4
+    assert 400 <= answer.status < 500 and time.monotonic() - began < 15
 
 
 # -- size
@@ -240,7 +241,7 @@ def test_more_connections_than_allowed(server: ServerProcess) -> None:
     connections = []
     try:
         for _ in range(500):
-            connections.append(socket.create_connection(("127.0.0.1", server.port), timeout=5))
+            connections.append(socket.create_connection(("127.0.0.1", server.port), timeout=20))
         found: Counter[int] = Counter()
         for connection in connections:
             with contextlib.suppress(OSError):
@@ -254,7 +255,7 @@ def test_more_connections_than_allowed(server: ServerProcess) -> None:
         for connection in connections:
             connection.close()
     assert set(found) <= {0, 200, 503} and found[503], found
-    eventually(lambda: exchange(server, HEALTH.encode(), "GET").status == 200, 5)
+    eventually(lambda: exchange(server, HEALTH.encode(), "GET").status == 200)
 
 
 # -- search
@@ -433,7 +434,7 @@ FRAMES: dict[str, tuple[bytes, int]] = {
 
 
 def open_socket(server: ServerProcess, path: str) -> tuple[socket.socket, bytes]:
-    connection = socket.create_connection(("127.0.0.1", server.port), timeout=4)
+    connection = socket.create_connection(("127.0.0.1", server.port), timeout=20)
     connection.sendall(HANDSHAKE.format(path).encode())
     head = b""
     while b"\r\n\r\n" not in head and (piece := connection.recv(1)):

@@ -27,7 +27,7 @@ from cryptography import x509
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
-from helpers.outside import Mailbox, Outside
+from helpers.outside import Mailbox, Outside, delivering
 from helpers.server import TRUST, ServerProcess, eventually
 
 HANDLER = """
@@ -35,7 +35,7 @@ import json, os, urllib.request
 def handler(event, context):
     told = json.dumps({"event": event, "id": context.aws_request_id}).encode()
     request = urllib.request.Request(os.environ["TELL"] + "/functions/" + context.function_name, told)
-    urllib.request.urlopen(request, timeout=5).read()
+    urllib.request.urlopen(request, timeout=30).read()
     if "fail" in os.environ.get("HOW", ""): raise ValueError("no luck")
     route = (event.get("requestContext") or {}).get("routeKey")
     claims = ((event.get("requestContext") or {}).get("authorizer") or {}).get("jwt", {}).get("claims", {})
@@ -51,31 +51,9 @@ def arn(service: str, resource: str) -> str:
 
 
 @pytest.fixture(scope="module")
-def outside() -> Iterator[Outside]:
-    made = Outside()
-    yield made
-    made.close()
-
-
-@pytest.fixture(scope="module")
-def mailbox() -> Iterator[Mailbox]:
-    made = Mailbox()
-    yield made
-    made.close()
-
-
-@pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory, outside: Outside, mailbox: Mailbox) -> Iterator[ServerProcess]:
-    delivery = {
-        "ALLOW_PRIVATE_TARGETS": "true", "SMTP_HOST": "127.0.0.1", "SMTP_PORT": str(mailbox.port), "SMTP_TLS": "none",
-        "TWILIO_URL": outside.url, "TWILIO_ACCOUNT_SID": "AC123", "TWILIO_AUTH_TOKEN": "twilio-secret",
-        "TWILIO_FROM": "+15550001111",
-    }  # fmt: skip
-    environment = {f"SLUICEWAY_DELIVERY__{name}": text for name, text in delivery.items()}
-    running = ServerProcess(tmp_path_factory.mktemp("links") / "data", environment=environment).start()
-    yield running
-    running.stop()
-    assert not [line for line in running.lines if "ERROR" in line], "\n".join(running.lines)
+    with delivering(tmp_path_factory.mktemp("links"), outside, mailbox) as running:
+        yield running
 
 
 @pytest.fixture(scope="module")
@@ -123,7 +101,7 @@ def receive(server: ServerProcess, url: str, count: int = 1) -> list[dict[str, A
             sqs.delete_message(QueueUrl=url, ReceiptHandle=message["ReceiptHandle"])
         return len(found) >= count
 
-    eventually(enough, 20)
+    eventually(enough)
     return found
 
 
@@ -134,7 +112,7 @@ def verify(document: dict[str, Any]) -> None:
     """As a subscriber does (SNS Developer Guide, "Verifying the signatures of Amazon SNS messages")."""
     names = ("Message", "MessageId", "Subject", "SubscribeURL", "Timestamp", "Token", "TopicArn", "Type")
     text = "".join(f"{name}\n{document[name]}\n" for name in names if name in document)
-    with urllib.request.urlopen(document["SigningCertURL"], timeout=5) as answer:
+    with urllib.request.urlopen(document["SigningCertURL"], timeout=30) as answer:
         certificate = x509.load_pem_x509_certificate(answer.read())
     key = certificate.public_key()
     assert isinstance(key, rsa.RSAPublicKey)
@@ -162,11 +140,11 @@ def test_a_topic_reaches_queue_function_webhook_mail_and_phone(
     assert asked["Type"] == "SubscriptionConfirmation"
     assert outside.got["/hook"][0][0]["x-amz-sns-message-type"] == "SubscriptionConfirmation"
     verify(asked)
-    urllib.request.urlopen(asked["SubscribeURL"], timeout=5).read()
+    urllib.request.urlopen(asked["SubscribeURL"], timeout=30).read()
     _, text = mailbox.wait("ada@example.com")[0]
     link = html.unescape(re.search(r"http://\S+/_sluiceway/sns/confirm\?token=\S+", text)[0])  # type: ignore[index]
     token = urllib.parse.parse_qs(urllib.parse.urlsplit(link).query)["token"][0]
-    urllib.request.urlopen(link.partition("?")[0], urllib.parse.urlencode({"token": token}).encode(), timeout=5).read()
+    urllib.request.urlopen(link.partition("?")[0], urllib.parse.urlencode({"token": token}).encode(), timeout=30).read()
     listed = sns.list_subscriptions_by_topic(TopicArn=topic)["Subscriptions"]
     assert len(listed) == 6 and not [one for one in listed if "Pending" in one["SubscriptionArn"]]
 
@@ -469,7 +447,7 @@ def test_a_websocket_api_calls_a_function_and_is_written_to(server: ServerProces
         endpoint = f"{made['ApiEndpoint'].replace('ws:', 'http:')}/live"
         management = boto(server, "apigatewaymanagementapi", endpoint)
         management.post_to_connection(ConnectionId=connection, Data="größer ☃".encode())
-        assert socket.recv(timeout=5) == "größer ☃"
+        assert socket.recv(timeout=30) == "größer ☃"
         assert management.get_connection(ConnectionId=connection)["Identity"]["SourceIp"] == "127.0.0.1"
     gone = outside.wait("/functions/sockets", 3)[2]["event"]["requestContext"]
     assert gone["routeKey"] == "$disconnect" and gone["connectionId"] == connection

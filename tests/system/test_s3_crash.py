@@ -21,6 +21,7 @@ import pytest
 from botocore.exceptions import BotoCoreError
 from helpers.blobs import check_blobs, on_disk
 from helpers.commands import ForkedServer
+from helpers.ports import lasting_port
 from helpers.raw import Plain, exchange, signed
 from helpers.s3_model import MARKER, Key, Upload, Version, Writer
 from helpers.server import eventually
@@ -49,7 +50,7 @@ class Crashes:
     def __init__(self, folder: Path, seed: int) -> None:
         self.chance = random.Random(seed)
         self.server = ForkedServer(folder / "data", environment=SETTINGS)
-        self.server.start()
+        self.server.start(lasting_port())
         self.s3 = self.server.client("s3", retries={"total_max_attempts": 1}, max_pool_connections=WRITERS * 2)
         self._prepare()
         self.writers = [Writer(self.s3, number, random.Random(seed + number)) for number in range(WRITERS)]
@@ -112,7 +113,7 @@ class Crashes:
         with ThreadPoolExecutor(4) as pool:
             list(pool.map(self._check_bytes, [key for key in keys if key.touched]))
         self._check_uploads()
-        eventually(self._blobs_are_right, 20)
+        eventually(self._blobs_are_right)
 
     def seen(self) -> dict[tuple[str, str], tuple[Version, ...]]:
         """Every version of every key, newest first."""
@@ -248,7 +249,7 @@ class Crashes:
     def check_expired(self) -> None:
         """What a lifecycle rule takes goes once, with its event, and in the end all of it."""
         self._expire()
-        eventually(lambda: not self.s3.list_objects_v2(Bucket="expiring").get("Contents"), 20)
+        eventually(lambda: not self.s3.list_objects_v2(Bucket="expiring").get("Contents"))
         told: dict[str, list[str]] = {}
         for record in self.history("expiring"):
             told.setdefault(record["s3"]["object"]["key"], []).append(record["eventName"])
@@ -272,7 +273,7 @@ class Crashes:
                     assert not self.s3.delete_objects(Bucket=bucket, Delete={"Objects": chosen}).get("Errors")
         for bucket in ("plain", "versioned", "expiring"):
             self.s3.delete_bucket(Bucket=bucket)
-        eventually(lambda: not on_disk(self.server.data), 20)
+        eventually(lambda: not on_disk(self.server.data))
 
     def end(self) -> None:
         """After all of it, everything."""

@@ -224,7 +224,7 @@ def waits(server: ServerProcess, method: str, path: str, headers: dict[str, str]
     """The answer to a head that waits for 100, up to the connection's end."""
     sent = {"host": f"127.0.0.1:{server.port}", **headers, "content-length": str(length), "expect": "100-continue"}
     lines = "".join(f"{name}: {value}\r\n" for name, value in sent.items())
-    with socket.create_connection(("127.0.0.1", server.port), timeout=5) as connection:
+    with socket.create_connection(("127.0.0.1", server.port), timeout=20) as connection:
         connection.sendall(f"{method} {path} HTTP/1.1\r\n{lines}\r\n".encode())
         answer = b""
         while received := connection.recv(65536):
@@ -277,7 +277,7 @@ def test_a_form_that_waits_is_told_to_go_on(server: ServerProcess, s3: Any) -> N
     made = forms.signed(server.key, "plain", {"key": "continued"})
     body = forms.body(made.items(), os.urandom(200_000))
     head = f"POST /plain HTTP/1.1\r\nhost: x\r\ncontent-type: {forms.content_type()}\r\nexpect: 100-continue\r\n"
-    with socket.create_connection(("127.0.0.1", server.port), timeout=5) as connection:
+    with socket.create_connection(("127.0.0.1", server.port), timeout=20) as connection:
         connection.sendall(f"{head}content-length: {len(body)}\r\n\r\n".encode())
         assert connection.recv(1000) == b"HTTP/1.1 100 Continue\r\n\r\n"
         connection.sendall(body)
@@ -315,7 +315,7 @@ def test_trailers_of_http_do_not_become_headers(server: ServerProcess, s3: Any) 
     head = f"PUT /plain/trailed HTTP/1.1\r\nhost: 127.0.0.1:{server.port}\r\n{lines}"
     head += "transfer-encoding: chunked\r\nconnection: close\r\n\r\n"
     rest = b"%x\r\n%b\r\n0\r\nx-amz-meta-late: 1\r\ncontent-language: la\r\n\r\n" % (len(body), body)
-    with socket.create_connection(("127.0.0.1", server.port), timeout=5) as connection:
+    with socket.create_connection(("127.0.0.1", server.port), timeout=20) as connection:
         connection.sendall(head.encode() + rest)
         answer = b"".join(iter(lambda: connection.recv(65536), b""))
     assert answer.startswith(b"HTTP/1.1 200"), answer

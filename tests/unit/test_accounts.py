@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+from helpers.waiting import until
 
 from sluiceway.config import SecuritySettings, StoreSettings
 from sluiceway.core.identity import Scope
@@ -217,16 +218,15 @@ async def test_the_ring_follows_changes(tmp_path: Path, accounts: Accounts, ring
 
 async def found(ring: KeyRing, key_id: str, expected: bool) -> None:
     """Wait until the ring knows the key, or does not."""
-    async with asyncio.timeout(5):
-        while True:
-            try:
-                ring.find(key_id)
-                known = True
-            except Unauthenticated:
-                known = False
-            if known is expected:
-                return
-            await asyncio.sleep(0.01)
+
+    def known() -> bool:
+        try:
+            ring.find(key_id)
+        except Unauthenticated:
+            return False
+        return True
+
+    await until(lambda: known() is expected)
 
 
 async def test_another_master_key_is_noticed(store: Store, accounts: Accounts) -> None:

@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from helpers.reactions import START_MS, STEADY, Bench, Counting, Sink, open_bench, until
+from helpers.reactions import START_MS, STEADY, Bench, Counting, Sink, open_bench
+from helpers.waiting import until
 
 from sluiceway.config import ReactionSettings
 from sluiceway.core.reaction import Reaction, RetryPolicy, Target
@@ -41,14 +42,16 @@ class Stopwatch(OutwardTarget):
 
 
 async def test_a_target_that_hangs_for_its_whole_timeout_delays_none_of_a_hundred_others(bench: Bench) -> None:
-    """p99 of the others is under 100 ms on a machine of its own (measured: 20 ms); here it shares one with other tests."""
-    hanging = 0
+    """p99 of the others is under 100 ms on a machine of its own (measured: 20 ms). Here it shares one with who knows whom:
+    what is proven is that they get everything before it stops hanging.
+    """
+    hanging, times_out = 0, asyncio.Event()
 
     async def hang(*_: Any) -> None:
         nonlocal hanging
         hanging += 1
-        await asyncio.sleep(1.0)
-        raise DeliveryFailed("did not answer within 1 second")
+        await times_out.wait()
+        raise DeliveryFailed("did not answer in time")
 
     watch = bench.targets["watch"] = Stopwatch()
     bench.targets["hangs"] = Sink(hang)
@@ -59,12 +62,12 @@ async def test_a_target_that_hangs_for_its_whole_timeout_delays_none_of_a_hundre
     for _ in range(EVENTS):
         await bench.emit(time.monotonic())
         await asyncio.sleep(0.04)
-    await until(lambda: len(watch.seconds) == OTHERS * EVENTS, 20.0)
+    await until(lambda: len(watch.seconds) == OTHERS * EVENTS)
     watch.seconds.sort()
     p99 = watch.seconds[int(len(watch.seconds) * 0.99)]
     print(f"\np50 {watch.seconds[len(watch.seconds) // 2] * 1000:.1f} ms, p99 {p99 * 1000:.1f} ms")
-    assert hanging and p99 < 0.5
-    assert (await bench.status("hangs")).lag > 0
+    assert hanging and (await bench.status("hangs")).lag == EVENTS
+    times_out.set()
 
 
 async def test_a_dead_target_is_asked_with_one_event_at_a_time_until_it_is_back(bench: Bench) -> None:
@@ -132,7 +135,7 @@ async def test_past_so_many_parked_events_the_cursor_waits_and_nothing_is_lost(b
         status = await bench.status("r")
         return status.lag == 0 and status.parked == 0
 
-    await until(done, 20)
+    await until(done)
     got = sink.got if kind == "sink" else await bench.out("r")
     assert sorted(got) == list(range(500))
 
@@ -298,8 +301,6 @@ async def test_one_event_for_a_thousand_subscriptions_is_one_commit(bench: Bench
 
     await until(armed)
     before = bench.store.stats.commits
-    began = time.monotonic()
     await bench.emit("news")
     await until(lambda: bench.dispatcher.stats.delivered == 1000)
     assert bench.store.stats.commits - before <= 4  # the event's own, and about one for all copies
-    assert time.monotonic() - began < 2.0  # about 0.1 s on an idle machine

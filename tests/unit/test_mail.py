@@ -178,7 +178,7 @@ async def test_a_server_that_greets_badly_is_tried_again(kit: Kit, greeting: byt
         await writer.drain()
 
     async with a_socket(greet) as port:
-        failure = await fails(kit, **settings(port, smtp_s=1.0))
+        failure = await fails(kit, **settings(port, smtp_s=5.0))
         assert words in failure.reason and not failure.permanent and len(failure.reason) < 1000
 
 
@@ -190,4 +190,4 @@ async def test_a_server_that_hangs_is_given_up_in_time(kit: Kit) -> None:
     async with a_socket(hang) as port:
         began = asyncio.get_running_loop().time()
         failure = await fails(kit, **settings(port, smtp_s=0.3))
-        assert not failure.permanent and asyncio.get_running_loop().time() - began < 3
+        assert not failure.permanent and asyncio.get_running_loop().time() - began < 15

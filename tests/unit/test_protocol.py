@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
-import pytest
 import uvicorn
+from helpers.waiting import in_no_time
 from uvicorn.server import ServerState
 
 from sluiceway.config import HttpSettings
@@ -55,9 +55,8 @@ class Answering:
         exchange.answer(200, [], b"here you are")
 
 
-@pytest.fixture
-async def transport() -> Transport:
-    limits = HttpSettings(keep_alive_s=0.2, stall_s=0.5, header_s=0.3)
+def connected() -> Transport:
+    limits = HttpSettings(keep_alive_s=75.0, stall_s=300.0, header_s=20.0)
     made = http_protocol(Answering(), limits)
     protocol: Any = made(uvicorn.Config(lambda: None, ws="none"), ServerState(), {})
     transport = Transport()
@@ -66,35 +65,45 @@ async def transport() -> Transport:
     return transport
 
 
-async def test_a_connection_that_asks_nothing_is_closed(transport: Transport) -> None:
-    await asyncio.sleep(0.2)
+@in_no_time
+async def test_a_connection_that_asks_nothing_is_closed() -> None:
+    transport = connected()
+    await asyncio.sleep(19)
     assert not transport.ended
-    await asyncio.sleep(0.2)
+    await asyncio.sleep(2)
     assert transport.ended == "closed"
 
 
-async def test_an_idle_connection_is_closed_after_its_answer(transport: Transport) -> None:
+@in_no_time
+async def test_an_idle_connection_is_closed_after_its_answer() -> None:
+    transport = connected()
     transport.protocol.data_received(ASK)
-    await asyncio.sleep(0.1)
+    await asyncio.sleep(74)
     assert transport.written.endswith(b"here you are") and not transport.ended
-    await asyncio.sleep(0.2)
+    await asyncio.sleep(2)
     assert transport.ended == "closed"
 
 
-async def test_a_reader_that_takes_an_answer_late_is_idle_from_then_on(transport: Transport) -> None:
+@in_no_time
+async def test_a_reader_that_takes_an_answer_late_is_idle_from_then_on() -> None:
+    transport = connected()
     transport.full = True
     transport.protocol.data_received(ASK)
-    await asyncio.sleep(0.3)
+    await asyncio.sleep(100)
     assert not transport.ended  # its time is that of a slow reader, not that of an idle client
     transport.protocol.resume_writing()
-    await asyncio.sleep(0.1)
+    await asyncio.sleep(74)
     assert not transport.ended
-    await asyncio.sleep(0.3)
+    await asyncio.sleep(2)
     assert transport.ended == "closed"
 
 
-async def test_a_reader_that_takes_nothing_is_cut_off(transport: Transport) -> None:
+@in_no_time
+async def test_a_reader_that_takes_nothing_is_cut_off() -> None:
+    transport = connected()
     transport.full = True
     transport.protocol.data_received(ASK)
-    await asyncio.sleep(0.7)
+    await asyncio.sleep(299)
+    assert not transport.ended
+    await asyncio.sleep(2)
     assert transport.ended == "aborted"

@@ -99,7 +99,7 @@ async def test_many_dead_letters_in_front_are_passed_bit_by_bit_and_wake_who_wai
         tries += 1
         got = await place.run(place.queues.receive, "q", 1, 0)
         if not got:
-            await asyncio.wait_for(woken, 5)
+            await asyncio.wait_for(woken, 20)
             woken = place.wakeups.expect("queue/q")
     woken.cancel()
     assert got[0].body == "alive" and 1 < tries < 5

@@ -184,7 +184,7 @@ async def test_what_is_delayed_or_comes_back_calls_one(place: Place) -> None:
     began = asyncio.get_running_loop().time()
     while len(place.got) < 2:
         await asyncio.sleep(0.01)
-    assert sorted(place.got) == ["delayed", "taken"] and asyncio.get_running_loop().time() - began < 3
+    assert sorted(place.got) == ["delayed", "taken"] and asyncio.get_running_loop().time() - began < 4.5
     assert place.attempts <= 5 and place.looks <= 12
     for poll in polls:
         poll.cancel()
@@ -226,8 +226,8 @@ async def test_a_deleted_queue_and_a_stop_end_all(place: Place) -> None:
     results = await asyncio.gather(*polls, return_exceptions=True)
     assert all(isinstance(result, NotFound) for result in results)
     place.wakeups.end()
-    assert await within(1, others) == []
-    assert await within(1, [place.poll()]) == []
+    assert await within(10, others) == []
+    assert await within(10, [place.poll()]) == []
 
 
 async def test_a_failure_of_the_line_itself_loses_nobody(place: Place, caplog: pytest.LogCaptureFixture) -> None:
@@ -271,7 +271,7 @@ async def test_at_random_nothing_is_left_while_somebody_waits(place: Place, seed
                 return
             await asyncio.sleep(0.05)
 
-    async with asyncio.timeout(6):
+    async with asyncio.timeout(12):
         await drained()
     for poll in polls:
         poll.cancel()

@@ -314,9 +314,9 @@ def test_escapes_that_json_does_not_have() -> None:
 def test_a_policy_takes_no_time() -> None:
     """The form's limit bounds its conditions: the worst of 20 KiB."""
     conditions = [["starts-with", "$x", ""]] * 1000
-    began = time.monotonic()
+    began = time.process_time()
     policy(*conditions).check({"x": "y"}, "b", NOW, 1)
-    assert time.monotonic() - began < 0.5
+    assert time.process_time() - began < 0.5
 
 
 # -- signatures

@@ -1,4 +1,4 @@
-"""docs/settings.md says what config.py says, and what config.py says is whole."""
+"""docs/settings.md says what sluiceway/config says, and what that says is whole."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def test_the_page_is_what_config_says() -> None:
 
 def test_every_setting_is_described() -> None:
     wanting = [row.name for row in ROWS if not (row.field.description or "").endswith(".") or not row.unit]
-    assert not wanting, "these have no description in config.py, or not a whole sentence"
+    assert not wanting, "these have no description in sluiceway/config, or not a whole sentence"
 
 
 def test_a_section_is_described() -> None:

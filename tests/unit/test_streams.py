@@ -13,14 +13,11 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-import boto3
 import pytest
-from botocore.config import Config
 from botocore.exceptions import ClientError
-from helpers.inprocess import listening
+from helpers.inprocess import SCOPE, Ring, boto, call, listening, user
 
 from sluiceway.config import HttpSettings, SecuritySettings, StoreSettings, StreamSettings
-from sluiceway.core.identity import Principal, Scope
 from sluiceway.core.wakeups import Wakeups
 from sluiceway.edges.aws.codecs import Codecs
 from sluiceway.edges.aws.kinesis import kinesis_edge
@@ -28,30 +25,13 @@ from sluiceway.edges.aws.pipeline import AwsPipeline
 from sluiceway.edges.routing import Router
 from sluiceway.edges.sigv4 import SignatureVerifier
 from sluiceway.engines.sqlite.store import SqliteStore, open_store
-from sluiceway.errors import Unauthenticated
 from sluiceway.services.access import authorize
 from sluiceway.services.streams import Streams
 
-SCOPE = Scope("000000000000", "us-east-1")
-ROOT = Principal("root", SCOPE.account, "root", "arn:aws:iam::000000000000:root", access_key_id="AKIAROOT")
 STREAM = "arn:aws:kinesis:us-east-1:000000000000:stream/"
-READER_POLICY = {
-    "Statement": [{"Effect": "Allow", "Action": "kinesis:*", "Resource": f"{STREAM}mine"}],
-    "Version": "2012-10-17",
-}
-READER = Principal("user", SCOPE.account, "reader", "arn:aws:iam::000000000000:user/reader", policies=(READER_POLICY,))
+READER = user("reader", {"Effect": "Allow", "Action": "kinesis:*", "Resource": f"{STREAM}mine"})
 HOUR_MS = 3_600_000
 MIB = 1 << 20
-
-
-class Ring:
-    """Two keys."""
-
-    def find(self, access_key_id: str, session_token: str | None) -> tuple[str, Principal]:
-        known = {"AKIAROOT": ROOT, "AKIAREADER": READER}.get(access_key_id)
-        if known is None:
-            raise Unauthenticated("unknown_key", "The security token included in the request is invalid.")
-        return "secret", known
 
 
 class Shifted:
@@ -74,21 +54,14 @@ class Server:
     clock: Shifted
 
     def client(self, key: str = "AKIAROOT") -> Any:
-        return boto3.client(
-            "kinesis",
-            endpoint_url=self.url,
-            region_name="us-east-1",
-            aws_access_key_id=key,
-            aws_secret_access_key="secret",
-            config=Config(retries={"max_attempts": 1}, max_pool_connections=20, parameter_validation=False),
-        )
+        return boto(self.url, "kinesis", key, max_pool_connections=20, parameter_validation=False)
 
 
 async def serve(folder: Path) -> AsyncIterator[Server]:
     wakeups, clock = Wakeups(), Shifted()
     store = await open_store(folder / "store.db", StoreSettings(), clock, wakeups)
     streams = Streams(SCOPE, StreamSettings())
-    verifier = SignatureVerifier(Ring(), SCOPE, Shifted(), SecuritySettings())
+    verifier = SignatureVerifier(Ring(READER), SCOPE, Shifted(), SecuritySettings())
     edge = kinesis_edge(store, streams, wakeups, StreamSettings())
     pipeline = AwsPipeline(edge, Codecs(), verifier, authorize, SCOPE, clock, HttpSettings(), lambda: "http://x")
     async with listening(Router({"kinesis": pipeline.handle}, {})) as url:
@@ -100,11 +73,6 @@ async def serve(folder: Path) -> AsyncIterator[Server]:
 async def server(tmp_path: Path) -> AsyncIterator[Server]:
     async for one in serve(tmp_path):
         yield one
-
-
-async def call(method: Any, /, **params: Any) -> Any:
-    """A blocking client's call beside the loop that serves it."""
-    return await asyncio.to_thread(method, **params)
 
 
 async def refused(method: Any, /, **params: Any) -> str:

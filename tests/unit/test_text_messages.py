@@ -14,6 +14,7 @@ from urllib.parse import parse_qsl
 import pytest
 from aiohttp import web
 from helpers.targets import FIRST, Endpoint, Kit, a_kit, an_endpoint, deliver, message, reaction
+from helpers.waiting import until
 from pydantic import SecretStr
 
 from sluiceway.config import DeliverySettings
@@ -148,10 +149,7 @@ async def test_the_limit_holds_however_many_are_sent_at_once(kit: Kit, endpoint:
     target = kit.targets(**given)["sms"]
     given_to = reaction("sms", PHONE), [message("hi")], FIRST
     tries = [asyncio.create_task(target.deliver(*given_to)) for _ in range(10)]  # type: ignore[var-annotated]
-    for _ in range(500):
-        if len(endpoint.got) >= 3 and sum(task.done() for task in tries) >= 7:
-            break
-        await asyncio.sleep(0.01)
+    await until(lambda: len(endpoint.got) >= 3 and sum(task.done() for task in tries) >= 7)
     assert await kit.store.view(texting.spent) == Decimal("0.9") and len(endpoint.got) == 3
     answers.set()
     results = await asyncio.gather(*tries, return_exceptions=True)

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from helpers.waiting import until
 
 from sluiceway.config import DeliverySettings, ReactionSettings, StoreSettings, TopicSettings
 from sluiceway.core.clock import SystemClock
@@ -92,14 +93,14 @@ class World:
 
     async def sent(self, name: str, count: int) -> list[Any]:
         """What arrived at a queue or function, when there are ``count``."""
-        for _ in range(600):
+
+        async def found() -> list[Any]:
             entries = await self.store.view(lambda view: view.read(f"sent/{name}", 0, 1000))
-            if len(entries) >= count:
-                await asyncio.sleep(0.02)
-                entries = await self.store.view(lambda view: view.read(f"sent/{name}", 0, 1000))
-                return [entry.value for entry in entries]
-            await asyncio.sleep(0.005)
-        raise AssertionError(f"{name} did not get {count}")
+            return [entry.value for entry in entries] if len(entries) >= count else []
+
+        await until(found)
+        await asyncio.sleep(0.02)  # one too many may follow
+        return await found()
 
     async def publish(self, message: str, **more: Any) -> str:
         return await self.store.commit(self.topics.publish, "news", Publication(message, **more))
@@ -172,11 +173,12 @@ async def test_a_queue_that_does_not_allow_it_gets_nothing_and_says_why(world: W
     world.queues.policies["jobs"] = None
     made = await world.store.commit(world.topics.subscribe, "news", "sqs", QUEUE)
     await world.publish("hello")
-    for _ in range(400):
+
+    async def given_up() -> Any:
         status = await world.store.view(world.reactions.status, made.reaction_id)
-        if status.dead_kept:
-            break
-        await asyncio.sleep(0.01)
+        return status if status.dead_kept else None
+
+    status = await until(given_up)
     assert "not authorized" in status.position.last_error
     assert "sqs:SendMessage" in status.position.last_error
     world.queues.policies["jobs"] = allow("sqs:SendMessage", QUEUE)  # mended, and sent again
@@ -215,10 +217,21 @@ async def test_a_new_filter_counts_from_then_on(world: World) -> None:
     await world.publish("one")
     await world.sent("jobs", 1)
     policy = json.dumps({"color": ["red"]})
-    change = world.topics.set_subscription_attribute
-    await world.store.commit(change, "news", made.id, "FilterPolicy", policy)
+
+    async def change(policy: str) -> None:
+        """It takes effect a moment after it is answered (at AWS within 15 minutes)."""
+        before = world.dispatcher._armed[made.reaction_id]
+        setting = world.topics.set_subscription_attribute
+        await world.store.commit(setting, "news", made.id, "FilterPolicy", policy)
+        await until(lambda: world.dispatcher._armed[made.reaction_id] is not before)
+
+    async def settled() -> bool:
+        return (await world.store.view(world.reactions.status, made.reaction_id)).lag == 0
+
+    await change(policy)
     await world.publish("two")
-    await world.store.commit(change, "news", made.id, "FilterPolicy", "{}")
+    await until(settled)
+    await change("{}")
     await world.publish("three")
     sent = await world.sent("jobs", 2)
     assert json.loads(sent[-1]["body"])["Message"] == "three"
@@ -235,12 +248,12 @@ async def test_each_protocol_gets_its_own_text(world: World) -> None:
 
 async def mails(world: World, count: int) -> list[Note]:
     """The newest notes in the outbox, when there are ``count``."""
-    for _ in range(400):
+
+    async def found() -> list[Note]:
         notes = await world.store.view(Outbox(100).list)
-        if len(notes) >= count:
-            return notes
-        await asyncio.sleep(0.01)
-    raise AssertionError(f"there are no {count} notes")
+        return notes if len(notes) >= count else []
+
+    return await until(found)
 
 
 async def test_mail_is_asked_to_confirm_and_then_delivered(world: World) -> None:

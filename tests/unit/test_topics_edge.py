@@ -13,12 +13,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import boto3
 import pytest
 from aiohttp import web
-from botocore.config import Config
 from botocore.exceptions import ClientError
-from helpers.inprocess import listening
+from helpers.inprocess import SCOPE, Ring, boto, call, listening, user
+from helpers.waiting import PATIENCE_S, until
 
 from sluiceway.config import (
     DeliverySettings,
@@ -30,7 +29,6 @@ from sluiceway.config import (
     TopicSettings,
 )
 from sluiceway.core.clock import SystemClock
-from sluiceway.core.identity import Principal, Scope
 from sluiceway.core.wakeups import Wakeups
 from sluiceway.edges.aws.codecs import Codecs
 from sluiceway.edges.aws.pipeline import AwsPipeline
@@ -40,7 +38,6 @@ from sluiceway.edges.routing import Router
 from sluiceway.edges.sigv4 import SignatureVerifier
 from sluiceway.edges.sns_pages import SnsPages
 from sluiceway.engines.sqlite.store import SqliteStore, open_store
-from sluiceway.errors import Unauthenticated
 from sluiceway.reactions.dispatcher import Dispatcher
 from sluiceway.reactions.targets.catalog import topic_targets
 from sluiceway.reactions.targets.signing import open_signer
@@ -53,25 +50,7 @@ from sluiceway.services.topics import Topics
 from sluiceway.services.topics.letters import LetterGuard
 from sluiceway.services.topics.texting import Texting
 
-SCOPE = Scope("000000000000", "us-east-1")
-ROOT = Principal("root", SCOPE.account, "root", "arn:aws:iam::000000000000:root", access_key_id="AKIAROOT")
-READER_POLICY = {
-    "Statement": [{"Effect": "Allow", "Action": ["sns:List*", "sns:Get*"], "Resource": "*"}],
-    "Version": "2012-10-17",
-}
-READER = Principal(
-    "user", SCOPE.account, "reader", "arn:aws:iam::000000000000:user/reader", policies=(READER_POLICY,), id="AIDAREADER"
-)
-
-
-class Ring:
-    """Two keys."""
-
-    def find(self, access_key_id: str, session_token: str | None) -> tuple[str, Principal]:
-        known = {"AKIAROOT": ROOT, "AKIAREADER": READER}.get(access_key_id)
-        if known is None:
-            raise Unauthenticated("unknown_key", "The security token included in the request is invalid.")
-        return "secret", known
+READER = user("reader", {"Effect": "Allow", "Action": ["sns:List*", "sns:Get*"], "Resource": "*"})
 
 
 @dataclass
@@ -84,14 +63,7 @@ class Server:
     reactions: Reactions
 
     def client(self, key: str = "AKIAROOT", service: str = "sns") -> Any:
-        return boto3.client(
-            service,
-            endpoint_url=self.url,
-            region_name="us-east-1",
-            aws_access_key_id=key,
-            aws_secret_access_key="secret",
-            config=Config(retries={"max_attempts": 1}),
-        )
+        return boto(self.url, service, key)
 
 
 @pytest.fixture
@@ -116,7 +88,7 @@ async def server(tmp_path: Path) -> AsyncIterator[Server]:
         clock,
     )
     dispatcher = Dispatcher(store, wakeups, reactions, targets, limits, clock, topics.logs)
-    verifier = SignatureVerifier(Ring(), SCOPE, clock, SecuritySettings())
+    verifier = SignatureVerifier(Ring(READER), SCOPE, clock, SecuritySettings())
     edges = [sns_edge(store, topics, Texting(delivery)), sqs_edge(store, queues, wakeups, QueueSettings())]
     codecs = Codecs()
     handlers = {
@@ -131,11 +103,6 @@ async def server(tmp_path: Path) -> AsyncIterator[Server]:
         yield Server(url, store, topics, reactions)
         await dispatcher.stop(1.0)
     await store.close()
-
-
-async def call(method: Any, /, **params: Any) -> Any:
-    """A blocking client's call beside the loop that serves it."""
-    return await asyncio.to_thread(method, **params)
 
 
 async def refused(method: Any, /, **params: Any) -> tuple[str, int, str]:
@@ -298,17 +265,17 @@ async def test_a_webhook_subscribes_verifies_gets_and_leaves(server: Server) -> 
     arn = (await call(sns.create_topic, Name="news"))["TopicArn"]
     made = await call(sns.subscribe, TopicArn=arn, Protocol="http", Endpoint=endpoint)
     assert made["SubscriptionArn"] == "pending confirmation"
-    asked = await asyncio.wait_for(got.get(), 5)
+    asked = await asyncio.wait_for(got.get(), PATIENCE_S)
     assert asked["Type"] == "SubscriptionConfirmation"
     status, page = await asyncio.to_thread(fetch, asked["SubscribeURL"])
     assert status == 200 and f"<SubscriptionArn>{arn}:" in page
     await call(sns.publish, TopicArn=arn, Message="hello")
-    notification = await asyncio.wait_for(got.get(), 5)
+    notification = await asyncio.wait_for(got.get(), PATIENCE_S)
     assert notification["Message"] == "hello"
     status, certificate = await asyncio.to_thread(fetch, notification["SigningCertURL"])
     assert status == 200 and certificate.startswith("-----BEGIN CERTIFICATE-----")
     assert (await asyncio.to_thread(fetch, notification["UnsubscribeURL"]))[0] == 200
-    assert (await asyncio.wait_for(got.get(), 5))["Type"] == "UnsubscribeConfirmation"
+    assert (await asyncio.wait_for(got.get(), PATIENCE_S))["Type"] == "UnsubscribeConfirmation"
     assert (await call(sns.list_subscriptions))["Subscriptions"] == []
     await runner.cleanup()
 
@@ -323,11 +290,7 @@ async def test_mail_is_confirmed_by_a_button_not_by_a_link(server: Server) -> No
         attributes = await call(sns.get_subscription_attributes, SubscriptionArn=subscription)
         return attributes["Attributes"]["PendingConfirmation"]
 
-    for _ in range(200):
-        notes = await server.store.view(Outbox(10).list)
-        if notes:
-            break
-        await asyncio.sleep(0.01)
+    notes = await until(lambda: server.store.view(Outbox(10).list))
     link = re.search(r"http://\S+/_sluiceway/sns/confirm\S+", notes[0].body)
     assert link
     status, page = await asyncio.to_thread(fetch, link[0])
@@ -425,11 +388,7 @@ async def test_a_queue_without_a_policy_gets_nothing_and_the_dead_letter_queue_s
     made = await call(sns.subscribe, TopicArn=topic, Protocol="sqs", Endpoint=queue, Attributes=redrive)
     reaction_id = "topic/news/" + made["SubscriptionArn"].rpartition(":")[2]
     await call(sns.publish, TopicArn=topic, Message="refused by both")
-    for _ in range(200):
-        kept = await server.store.view(server.reactions.dead_letters, reaction_id)
-        if kept:
-            break
-        await asyncio.sleep(0.01)
+    kept = await until(lambda: server.store.view(server.reactions.dead_letters, reaction_id))
     assert "its dead-letter queue refused it" in kept[0].reason
     await call(sqs.set_queue_attributes, QueueUrl=dead_url, Attributes={"Policy": let_topic_send(dead, topic)})
     await call(sns.publish, TopicArn=topic, Message="hello")
@@ -439,11 +398,12 @@ async def test_a_queue_without_a_policy_gets_nothing_and_the_dead_letter_queue_s
     assert await receive(sqs, url, 0) == []
     await call(sqs.delete_queue, QueueUrl=dead_url)
     await call(sns.publish, TopicArn=topic, Message="nowhere to go")
-    for _ in range(200):
+
+    async def both() -> Any:
         kept = await server.store.view(server.reactions.dead_letters, reaction_id)
-        if len(kept) == 2:
-            break
-        await asyncio.sleep(0.01)
+        return kept if len(kept) == 2 else None
+
+    kept = await until(both)
     assert "refused it: The specified queue does not exist" in kept[1].reason
 
 

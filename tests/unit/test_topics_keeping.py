@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from helpers.waiting import until
 
 from sluiceway.config import ReactionSettings, StoreSettings, TopicSettings
 from sluiceway.core.identity import Scope
@@ -255,8 +256,10 @@ async def test_the_keeper_works_as_soon_as_something_is_left(place: Place) -> No
         await place.commit(place.topics.create, "big.fifo", {"FifoTopic": "true"})
         await fill(place, "big.fifo", 3 * PIECE)
         await place.commit(place.topics.delete, "big.fifo")
-        async with asyncio.timeout(5):
-            while await place.rows("topic_deduplication", "topic_remains"):
-                await asyncio.sleep(0.01)
+
+        async def done() -> bool:
+            return not await place.rows("topic_deduplication", "topic_remains")
+
+        await until(done)
     finally:
         keeper.cancel()

@@ -109,9 +109,9 @@ BAD: list[tuple[str, Talk, str]] = [
 async def test_a_bad_endpoint_is_one_failed_attempt_that_is_tried_again(kit: Kit, talk: Talk, words: str) -> None:
     async with a_socket(talk) as port:
         began = time.monotonic()
-        failure = await fails(kit, f"http://127.0.0.1:{port}/", http_s=0.6)
+        failure = await fails(kit, f"http://127.0.0.1:{port}/", http_s=1.0)
         assert words in failure.reason and not failure.permanent
-        assert time.monotonic() - began < 3 and len(failure.reason) < 500
+        assert time.monotonic() - began < 20 and len(failure.reason) < 500  # some would go on for half a minute
 
 
 async def test_of_gigabytes_in_an_answer_only_the_beginning_is_read(kit: Kit) -> None:
@@ -141,13 +141,12 @@ async def test_an_endless_answer_that_begins_well_is_a_delivery(kit: Kit) -> Non
 
 async def test_one_that_hangs_disturbs_no_other(kit: Kit, endpoint: Endpoint) -> None:
     async with a_socket(silence) as port:
-        target = kit.targets(http_s=2.0)["http"]
+        target = kit.targets(http_s=3.0)["http"]
         stuck = [asyncio.create_task(target.deliver(reaction("http", f"http://127.0.0.1:{port}/{at}"), [message()],
                                                     attempt=None)) for at in range(40)]  # type: ignore[arg-type]  # fmt: skip
         await asyncio.sleep(0.1)
-        began = time.monotonic()
         await target.deliver(reaction("http", endpoint.url), [message()], attempt=None)  # type: ignore[arg-type]
-        assert time.monotonic() - began < 1.0 and len(endpoint.got) == 1
+        assert len(endpoint.got) == 1 and not any(task.done() for task in stuck)
         outcomes = await asyncio.gather(*stuck, return_exceptions=True)
         assert all(isinstance(outcome, DeliveryFailed) for outcome in outcomes)
         await target.close()
@@ -166,16 +165,15 @@ async def test_names_that_take_forever_to_look_up_disturb_nobody(
         return real("127.0.0.1", port, family)
 
     monkeypatch.setattr(resolver, "look_up", look_up)
-    target = kit.targets(http_s=1.0)["http"]
+    target = kit.targets(http_s=2.0)["http"]
     slow = [reaction("http", f"http://slow{at}.example/") for at in range(20)]
     stuck = [asyncio.create_task(target.deliver(one, [message()], attempt=None)) for one in slow]  # type: ignore[arg-type]
     await asyncio.sleep(0.1)
-    began = time.monotonic()
     port = endpoint.url.rpartition(":")[2]
     quick = reaction("http", f"http://quick.example:{port}/")
     await target.deliver(quick, [message()], attempt=None)  # type: ignore[arg-type]
     await asyncio.to_thread(lambda: None)
-    assert time.monotonic() - began < 0.8 and len(endpoint.got) == 1
+    assert len(endpoint.got) == 1 and not any(task.done() for task in stuck)
     outcomes = await asyncio.gather(*stuck, return_exceptions=True)
     assert all(isinstance(one, DeliveryFailed) and "did not answer within" in one.reason for one in outcomes)
     done.set()
@@ -270,13 +268,13 @@ def test_challenges_that_are_not_understood(challenge: str) -> None:
 
 async def test_no_more_messages_a_second_than_the_policy_allows(kit: Kit, endpoint: Endpoint) -> None:
     target = kit.targets()["http"]
-    slow, quick = reaction("http", endpoint.url, per_second=20), reaction("http", endpoint.url)
+    slow, quick = reaction("http", endpoint.url, per_second=5), reaction("http", endpoint.url)
     began = time.monotonic()
-    await asyncio.gather(*(target.deliver(slow, [message()], attempt=None) for _ in range(7)))  # type: ignore[arg-type]
-    assert 0.28 < time.monotonic() - began < 2.0
+    await asyncio.gather(*(target.deliver(slow, [message()], attempt=None) for _ in range(5)))  # type: ignore[arg-type]
+    assert 0.78 < time.monotonic() - began < 8
     began = time.monotonic()
-    await asyncio.gather(*(target.deliver(quick, [message()], attempt=None) for _ in range(7)))  # type: ignore[arg-type]
-    assert time.monotonic() - began < 0.28
+    await asyncio.gather(*(target.deliver(quick, [message()], attempt=None) for _ in range(5)))  # type: ignore[arg-type]
+    assert time.monotonic() - began < 0.78
     await target.close()
 
 

@@ -8,11 +8,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from datetime import UTC, datetime
 from typing import Final, Protocol
 
 from sluiceway.config import ApiSettings
-from sluiceway.edges.aws.operations import Call, ErrorTable, Operation, Output, ServiceEdge
+from sluiceway.edges.aws.operations import Call, ErrorTable, Operation, Output, ServiceEdge, moment
 from sluiceway.errors import NotFound, TooLarge
 from sluiceway.services.connections import Connection, Connections
 
@@ -93,8 +92,8 @@ class _Management:
         """GetConnection"""
         connection, active_ms = self._sockets.state(*_named(call))
         return {
-            "ConnectedAt": datetime.fromtimestamp(connection.connected_ms / 1000, UTC),
-            "LastActiveAt": datetime.fromtimestamp(active_ms / 1000, UTC),
+            "ConnectedAt": moment(connection.connected_ms),
+            "LastActiveAt": moment(active_ms),
             "Identity": {"SourceIp": connection.source_ip, "UserAgent": connection.user_agent},
         }
 

@@ -5,14 +5,13 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Callable
-from datetime import UTC, datetime
 from functools import partial
 from typing import Any, Final
 from urllib.parse import quote
 
 from sluiceway.config import ApiSettings
 from sluiceway.core.store import Store, Tx
-from sluiceway.edges.aws.operations import Call, ErrorTable, Operation, OperationHandler, Output, ServiceEdge
+from sluiceway.edges.aws.operations import Call, ErrorTable, Operation, OperationHandler, Output, ServiceEdge, moment
 from sluiceway.errors import AlreadyExists, Conflict, Invalid, NotFound, NotImplementedYet, Throttled, TooLarge
 from sluiceway.services.apis import Apis
 from sluiceway.services.apis.service import Kind
@@ -239,22 +238,18 @@ def _api(call: Call, row: Row) -> Row:
     else:
         endpoint = f"{'ws' + call.base_url.removeprefix('http')}/_ws/{api_id}"
     row = {"disable_execute_api_endpoint": False, **row}
-    return {**_members(row), "ApiEndpoint": endpoint, "CreatedDate": _date(row["created_ms"])}
+    return {**_members(row), "ApiEndpoint": endpoint, "CreatedDate": moment(row["created_ms"])}
 
 
 def _shape(kind: Kind, row: Row) -> Row:
     shape = _members(row)
     if "created_ms" in row:
-        shape["CreatedDate"] = _date(row["created_ms"])
+        shape["CreatedDate"] = moment(row["created_ms"])
     if "updated_ms" in row:
-        shape["LastUpdatedDate"] = _date(row["updated_ms"])
+        shape["LastUpdatedDate"] = moment(row["updated_ms"])
     if kind == "deployment":
         shape |= {"DeploymentStatus": "DEPLOYED", "AutoDeployed": False}
     return shape
-
-
-def _date(milliseconds: int) -> datetime:
-    return datetime.fromtimestamp(milliseconds / 1000, UTC)
 
 
 def _row(params: Row) -> Row:

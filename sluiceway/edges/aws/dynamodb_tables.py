@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import re
-from datetime import UTC, datetime
 from typing import Any, Final
 
 from sluiceway.config import TableSettings
 from sluiceway.core.store import Store, Tx
-from sluiceway.edges.aws.operations import Call, Output
+from sluiceway.edges.aws.operations import Call, Output, moment
 from sluiceway.errors import Invalid, Throttled
 from sluiceway.services.tables import Index, KeySchema, Table, Tables
 
@@ -160,7 +159,7 @@ class TableOperations:
             "TableArn": self._tables.arn(table.name),
             "TableId": f"{table.id[:8]}-{table.id[8:12]}-4{table.id[13:16]}-8000-{table.id[:12]}",
             "TableStatus": _STATUS,
-            "CreationDateTime": datetime.fromtimestamp(table.created_ms / 1000, UTC),
+            "CreationDateTime": moment(table.created_ms),
             "AttributeDefinitions": [
                 {"AttributeName": name, "AttributeType": kind} for name, kind in table.attributes.items()
             ],

@@ -10,7 +10,7 @@ from typing import Any, Final
 from sluiceway.config import TableSettings
 from sluiceway.core.attribute_values import outward_item
 from sluiceway.core.store import Entry, Store, View
-from sluiceway.edges.aws.operations import Call, ErrorTable, Operation, Output, ServiceEdge
+from sluiceway.edges.aws.operations import Call, ErrorTable, Operation, Output, ServiceEdge, moment
 from sluiceway.errors import Conflict, Invalid, NotFound
 from sluiceway.services.tables import Table, Tables, log_of
 from sluiceway.services.tables.items import SEQUENCE_START
@@ -79,7 +79,7 @@ class _Streams:
             "StreamLabel": table.stream_label,
             "StreamStatus": "ENABLED" if table.stream_view else "DISABLED",
             "StreamViewType": table.stream_view or "KEYS_ONLY",
-            "CreationRequestDateTime": datetime.fromtimestamp(table.created_ms / 1000, UTC),
+            "CreationRequestDateTime": moment(table.created_ms),
             "TableName": table.name,
             "KeySchema": [
                 {"AttributeName": name, "KeyType": kind}

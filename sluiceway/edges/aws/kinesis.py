@@ -5,13 +5,12 @@ from __future__ import annotations
 import base64
 import binascii
 import json
-from datetime import UTC, datetime
 from typing import Any, Final
 
 from sluiceway.config import StreamSettings
 from sluiceway.core.store import Store, View
 from sluiceway.core.wakeups import Wakeups
-from sluiceway.edges.aws.operations import Call, ErrorTable, Operation, OperationHandler, Output, ServiceEdge
+from sluiceway.edges.aws.operations import Call, ErrorTable, Operation, OperationHandler, Output, ServiceEdge, moment
 from sluiceway.errors import AlreadyExists, Conflict, Invalid, NotFound, NotImplementedYet, Throttled, TooLarge
 from sluiceway.services.streams import Shard, Stream, Streams, sequence_of
 
@@ -237,7 +236,7 @@ class _Kinesis:
             "Records": [
                 {
                     "SequenceNumber": record.sequence,
-                    "ApproximateArrivalTimestamp": _time(record.time_ms),
+                    "ApproximateArrivalTimestamp": moment(record.time_ms),
                     "Data": record.data,
                     "PartitionKey": record.partition_key,
                     "EncryptionType": "NONE",
@@ -300,10 +299,6 @@ def _token_of(kind: str, stream: str, shard: str, now_ms: int) -> str:
     return base64.b64encode(json.dumps([kind, stream, shard, now_ms]).encode()).decode("ascii")
 
 
-def _time(ms: int) -> datetime:
-    return datetime.fromtimestamp(ms / 1000, UTC)
-
-
 def _after(stream: Stream, shard_id: str | None) -> list[Shard]:
     return [shard for shard in stream.shards if shard_id is None or shard.id > shard_id]
 
@@ -324,7 +319,7 @@ def _summarised(stream: Stream, arn: str) -> dict[str, Any]:
         "StreamARN": arn,
         "StreamStatus": "ACTIVE",
         "StreamModeDetails": {"StreamMode": stream.mode},
-        "StreamCreationTimestamp": _time(stream.created_ms),
+        "StreamCreationTimestamp": moment(stream.created_ms),
     }
 
 

@@ -5,11 +5,10 @@ from __future__ import annotations
 import json
 import secrets
 from collections.abc import Awaitable, Callable
-from datetime import UTC, datetime
 from typing import Any, Final
 
 from sluiceway.core.store import Store, View
-from sluiceway.edges.aws.operations import Call, ErrorTable, Operation, Output, ServiceEdge
+from sluiceway.edges.aws.operations import Call, ErrorTable, Operation, Output, ServiceEdge, moment
 from sluiceway.errors import AlreadyExists, Conflict, Invalid, NotFound, NotImplementedYet, TooLarge
 from sluiceway.services.secrets import Keys
 from sluiceway.services.secrets.keys import EncryptionKey
@@ -98,7 +97,7 @@ class _Kms:
     async def schedule(self, call: Call) -> Output:
         days = call.params.get("PendingWindowInDays") or 30
         key = await self._store.commit(self._keys.schedule_deletion, call.params["KeyId"], days)
-        deletion = {"DeletionDate": _when(key.gone_ms), "KeyState": key.state, "PendingWindowInDays": days}
+        deletion = {"DeletionDate": moment(key.gone_ms), "KeyState": key.state, "PendingWindowInDays": days}
         return {"KeyId": key.arn, **deletion}
 
     async def cancel(self, call: Call) -> Output:
@@ -137,8 +136,8 @@ class _Kms:
                 "AliasName": alias.name,
                 "AliasArn": call.scope.arn("kms", alias.name),
                 "TargetKeyId": alias.key_id,
-                "CreationDate": _when(alias.created_ms),
-                "LastUpdatedDate": _when(alias.created_ms),
+                "CreationDate": moment(alias.created_ms),
+                "LastUpdatedDate": moment(alias.created_ms),
             }
             for alias in aliases
             if wanted in (None, alias.key_id)
@@ -220,7 +219,7 @@ def _metadata(key: EncryptionKey) -> dict[str, Any]:
         "AWSAccountId": key.arn.split(":")[4],
         "KeyId": key.id,
         "Arn": key.arn,
-        "CreationDate": _when(key.created_ms),
+        "CreationDate": moment(key.created_ms),
         "Enabled": key.enabled,
         "Description": key.description,
         "KeyUsage": "ENCRYPT_DECRYPT",
@@ -233,7 +232,7 @@ def _metadata(key: EncryptionKey) -> dict[str, Any]:
         "MultiRegion": False,
     }
     if key.gone_ms:
-        out["DeletionDate"] = _when(key.gone_ms)
+        out["DeletionDate"] = moment(key.gone_ms)
     return out
 
 
@@ -252,10 +251,6 @@ def _page(call: Call, rows: list[dict[str, Any]], member: str, name: str) -> dic
 
 def _tags_in(params: dict[str, Any]) -> dict[str, str]:
     return {str(tag["TagKey"]): str(tag["TagValue"]) for tag in params.get("Tags") or []}
-
-
-def _when(ms: int) -> datetime:
-    return datetime.fromtimestamp(ms / 1000, UTC)
 
 
 def kms_edge(store: Store, keys: Keys) -> ServiceEdge:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Callable, Mapping
-from datetime import UTC, datetime
 from typing import Any, Final
 
 import orjson
@@ -16,7 +15,7 @@ from sluiceway.core.blobs import Blobs
 from sluiceway.core.invoker import Invoker
 from sluiceway.core.store import Store, View
 from sluiceway.edges.aws.lambda_code import Archives
-from sluiceway.edges.aws.operations import Call, ErrorTable, Operation, Output, ServiceEdge
+from sluiceway.edges.aws.operations import Call, ErrorTable, Operation, Output, ServiceEdge, moment
 from sluiceway.errors import (
     AlreadyExists,
     Conflict,
@@ -372,7 +371,7 @@ def _after(marker: str | None) -> str:
 
 def _configuration(function: Function) -> dict[str, Any]:
     settings = function.settings
-    modified = datetime.fromtimestamp(function.modified_ms / 1000, UTC)
+    modified = moment(function.modified_ms)
     output: dict[str, Any] = {
         "FunctionName": function.name,
         "FunctionArn": function.arn,
@@ -425,7 +424,7 @@ def _event_config(function: Function) -> dict[str, Any]:
     if asked == ("", "", None, None):
         raise NotFound("event_config", f"The function {function.arn} doesn't have an EventInvokeConfig")
     output: dict[str, Any] = {
-        "LastModified": datetime.fromtimestamp(function.modified_ms / 1000, UTC),
+        "LastModified": moment(function.modified_ms),
         "FunctionArn": f"{function.arn}:$LATEST",
         "DestinationConfig": {
             name: {"Destination": arn}

@@ -11,8 +11,8 @@ from sluiceway.config import FunctionSettings
 from sluiceway.core.blobs import Blobs
 from sluiceway.core.store import Store
 from sluiceway.edges.aws.operations import Call
-from sluiceway.edges.aws.pipeline import Authorize
 from sluiceway.errors import AccessDenied, Conflict, Invalid, NotFound, TooLarge
+from sluiceway.services.access import Authorize
 from sluiceway.services.functions import Code
 from sluiceway.services.objects import Objects
 from sluiceway.services.objects.restores import check_readable

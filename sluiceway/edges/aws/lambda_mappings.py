@@ -5,11 +5,10 @@ from __future__ import annotations
 import base64
 import binascii
 from collections.abc import Callable, Mapping
-from datetime import UTC, datetime
 from typing import Any, Final, Protocol
 
 from sluiceway.core.store import Store, Tx, View
-from sluiceway.edges.aws.operations import Call, Operation, Output
+from sluiceway.edges.aws.operations import Call, Operation, Output, moment
 from sluiceway.errors import AccessDenied, Invalid, NotFound, NotImplementedYet
 from sluiceway.services.mappings import Mappings, SourceMapping, Sources
 
@@ -193,7 +192,7 @@ class _Mappings:
             "FunctionArn": self._functions.arn(mapping.function),
             "State": "Enabled" if mapping.enabled else "Disabled",
             "StateTransitionReason": "USER_INITIATED",
-            "LastModified": datetime.fromtimestamp(mapping.modified_ms / 1000, UTC),
+            "LastModified": moment(mapping.modified_ms),
             "BatchSize": mapping.batch_max,
             "MaximumBatchingWindowInSeconds": mapping.window_s,
             "FunctionResponseTypes": ["ReportBatchItemFailures"] if mapping.partial else [],
@@ -219,7 +218,7 @@ def _stream_output(mapping: SourceMapping) -> dict[str, Any]:
         "DestinationConfig": destination,
     }
     if mapping.position_ms is not None:
-        output["StartingPositionTimestamp"] = datetime.fromtimestamp(mapping.position_ms / 1000, UTC)
+        output["StartingPositionTimestamp"] = moment(mapping.position_ms)
     return output
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 
 from sluiceway.core.identity import Principal, Scope
@@ -37,6 +38,11 @@ class Call:
         if self._conditions is None:
             self._conditions = self.context()
         return self._conditions
+
+
+def moment(ms: int) -> datetime:
+    """A time as the codecs take it."""
+    return datetime.fromtimestamp(ms / 1000, UTC)
 
 
 Output = dict[str, Any] | None

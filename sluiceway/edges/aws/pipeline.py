@@ -9,7 +9,7 @@ import hashlib
 import logging
 from collections.abc import Callable
 from datetime import UTC, datetime
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 from sluiceway.config import HttpSettings
 from sluiceway.core.clock import Clock
@@ -32,24 +32,12 @@ from sluiceway.errors import (
     Unauthenticated,
     Unavailable,
 )
+from sluiceway.services.access import Authorize
 
 log = logging.getLogger(__name__)
 
 #: Values of aws:PrincipalType that are not the kind's own name.
 _PRINCIPAL_TYPES: Final = {"root": "Account", "role": "AssumedRole"}
-
-
-class Authorize(Protocol):
-    """``services.access.authorize``: raises ``AccessDenied`` unless policies allow the action."""
-
-    def __call__(
-        self,
-        principal: Principal,
-        action: str,
-        resource: str,
-        conditions: dict[str, list[str]],
-        resource_policy: dict[str, Any] | None = None,
-    ) -> None: ...
 
 
 class AwsPipeline:

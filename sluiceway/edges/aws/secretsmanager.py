@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Awaitable, Callable, Iterable
-from datetime import UTC, datetime
 from typing import Any, Final
 
 from sluiceway.core.store import Store, View
-from sluiceway.edges.aws.operations import Call, ErrorTable, Operation, Output, ServiceEdge
+from sluiceway.edges.aws.operations import Call, ErrorTable, Operation, Output, ServiceEdge, moment
 from sluiceway.errors import AlreadyExists, Conflict, Invalid, NotFound, TooLarge
 from sluiceway.services.secrets import Secrets
 from sluiceway.services.secrets.passwords import random_password
@@ -117,7 +116,7 @@ class _SecretsManager:
         def read(view: View) -> tuple[Secret, list[dict[str, Any]]]:
             secret = self._secrets.get_live(view, params["SecretId"])
             versions = [
-                {"VersionId": version.id, "VersionStages": version.stages, "CreatedDate": _when(version.created_ms)}
+                {"VersionId": version.id, "VersionStages": version.stages, "CreatedDate": moment(version.created_ms)}
                 for version in self._secrets.versions(view, secret)
                 if version.stages or params.get("IncludeDeprecated")
             ]
@@ -134,7 +133,7 @@ class _SecretsManager:
             params.get("RecoveryWindowInDays"),
             force=bool(params.get("ForceDeleteWithoutRecovery")),
         )
-        return {"ARN": secret.arn, "Name": secret.name, "DeletionDate": _when(secret.gone_ms)}
+        return {"ARN": secret.arn, "Name": secret.name, "DeletionDate": moment(secret.gone_ms)}
 
     async def restore(self, call: Call) -> Output:
         return _named(await self._store.commit(self._secrets.restore, call.params["SecretId"]))
@@ -225,7 +224,7 @@ def _value_out(found: SecretValue) -> dict[str, Any]:
         **_named(found.secret),
         "VersionId": found.version.id,
         "VersionStages": found.version.stages,
-        "CreatedDate": _when(found.version.created_ms),
+        "CreatedDate": moment(found.version.created_ms),
         member: found.value,
     }
 
@@ -237,8 +236,8 @@ def _named(secret: Secret) -> dict[str, Any]:
 def _secret_out(secret: Secret) -> dict[str, Any]:
     out: dict[str, Any] = {
         **_named(secret),
-        "CreatedDate": _when(secret.created_ms),
-        "LastChangedDate": _when(secret.changed_ms),
+        "CreatedDate": moment(secret.created_ms),
+        "LastChangedDate": moment(secret.changed_ms),
         "Tags": [{"Key": key, "Value": value} for key, value in secret.tags.items()],
     }
     if secret.description:
@@ -246,7 +245,7 @@ def _secret_out(secret: Secret) -> dict[str, Any]:
     if secret.kms_key_id:
         out["KmsKeyId"] = secret.kms_key_id
     if secret.gone_ms:
-        out["DeletedDate"] = _when(secret.deleted_ms)
+        out["DeletedDate"] = moment(secret.deleted_ms)
     return out
 
 
@@ -287,10 +286,6 @@ def _page(params: dict[str, Any], items: list[dict[str, Any]], member: str) -> d
 
 def _tags_in(params: dict[str, Any]) -> dict[str, str]:
     return {str(tag.get("Key", "")): str(tag.get("Value", "")) for tag in params.get("Tags") or []}
-
-
-def _when(ms: int) -> datetime:
-    return datetime.fromtimestamp(ms / 1000, UTC)
 
 
 def secretsmanager_edge(store: Store, secrets: Secrets) -> ServiceEdge:

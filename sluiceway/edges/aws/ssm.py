@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from datetime import UTC, datetime
 from typing import Any, Final
 
 from sluiceway.core.policy.principals import session_arn
 from sluiceway.core.store import Store, Tx, View
-from sluiceway.edges.aws.operations import Call, ErrorTable, Operation, Output, ServiceEdge
+from sluiceway.edges.aws.operations import Call, ErrorTable, Operation, Output, ServiceEdge, moment
 from sluiceway.errors import AlreadyExists, Conflict, Invalid, NotFound, TooLarge
 from sluiceway.services.access import authorize
 from sluiceway.services.secrets import Parameters
@@ -160,7 +159,7 @@ class _Ssm:
             "Type": parameter.type,
             "Value": self._value(parameter, call),
             "Version": parameter.version,
-            "LastModifiedDate": _when(parameter.modified_ms),
+            "LastModifiedDate": moment(parameter.modified_ms),
             "ARN": parameter.arn,
             "DataType": parameter.data_type,
         }
@@ -175,7 +174,7 @@ def _metadata(parameter: Parameter) -> dict[str, Any]:
         "Name": parameter.name,
         "ARN": parameter.arn,
         "Type": parameter.type,
-        "LastModifiedDate": _when(parameter.modified_ms),
+        "LastModifiedDate": moment(parameter.modified_ms),
         "LastModifiedUser": parameter.modified_by,
         "Version": parameter.version,
         "Tier": parameter.tier,
@@ -244,10 +243,6 @@ def _tagged(call: Call) -> str:
 
 def _tags_in(params: dict[str, Any]) -> dict[str, str]:
     return {str(tag["Key"]): str(tag["Value"]) for tag in params.get("Tags") or []}
-
-
-def _when(ms: int) -> datetime:
-    return datetime.fromtimestamp(ms / 1000, UTC)
 
 
 def _arn(call: Call, name: str) -> str:

@@ -14,10 +14,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from sluiceway.core.identity import ANONYMOUS, Principal, Scope
-from sluiceway.edges.aws.pipeline import Authorize, conditions_of
+from sluiceway.edges.aws.pipeline import conditions_of
 from sluiceway.edges.http import Request
 from sluiceway.edges.sigv4 import Keys, SignatureVerifier
 from sluiceway.errors import AccessDenied, Unauthenticated
+from sluiceway.services.access import Authorize
 
 ACTIONS: Final[Mapping[str, str]] = {
     "DELETE": "es:ESHttpDelete",

@@ -16,7 +16,6 @@ from sluiceway.core.search.index import SearchIndexes
 from sluiceway.core.search.request import Sources, filtered
 from sluiceway.core.store import Store, View
 from sluiceway.core.wakeups import Wakeups
-from sluiceway.edges.aws.pipeline import Authorize
 from sluiceway.edges.elasticsearch import errors
 from sluiceway.edges.elasticsearch.auth import CHALLENGE, Gate
 from sluiceway.edges.elasticsearch.call import Answer, Call, Searchers, Tools
@@ -24,6 +23,7 @@ from sluiceway.edges.elasticsearch.routes import PARAMETERS, find
 from sluiceway.edges.http import ClientGone, Request, Response
 from sluiceway.edges.sigv4 import Keys, SignatureVerifier
 from sluiceway.errors import DomainError, Invalid, TooLarge, Unauthenticated
+from sluiceway.services.access import Authorize
 from sluiceway.services.documents import Documents
 from sluiceway.services.documents.domains import Domains
 

@@ -17,12 +17,12 @@ from sluiceway import __version__
 from sluiceway.config import Settings
 from sluiceway.core.store import Store, View
 from sluiceway.core.wakeups import Wakeups
-from sluiceway.edges.aws.pipeline import Authorize
 from sluiceway.edges.http import Handler, Request, Response
 from sluiceway.edges.own.metrics import Metrics
 from sluiceway.edges.own.reactions import ReactionPages
 from sluiceway.edges.sigv4 import SignatureVerifier
 from sluiceway.errors import AccessDenied, DomainError, Invalid, NotFound, Unauthenticated, Unavailable
+from sluiceway.services.access import Authorize
 from sluiceway.services.accounts import Accounts
 from sluiceway.services.reactions import Reactions, bounds_of, offset_at
 

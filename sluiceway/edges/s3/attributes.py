@@ -10,6 +10,7 @@ from sluiceway.edges.s3.call import Call
 from sluiceway.edges.s3.encryption_headers import refuse_on_read
 from sluiceway.edges.s3.get import hidden
 from sluiceway.edges.s3.headers import http_date
+from sluiceway.edges.s3.list import whole_number
 from sluiceway.edges.s3.put import checksum_members
 from sluiceway.edges.s3.versions import shown_version, version_headers, version_of
 from sluiceway.errors import Invalid, NotFound
@@ -59,17 +60,7 @@ def _wanted(values: list[str]) -> set[str]:
 
 
 def _number(call: Call, header: str, default: int) -> int:
-    text = call.request.headers.get(header)
-    if not text:
-        return default
-    if not (text.isascii() and text.isdigit() and len(text) < 10):
-        raise Invalid(
-            "argument",
-            f"Provided {header} not an integer or within integer range",
-            ArgumentName=header,
-            ArgumentValue=text[:50],
-        )
-    return int(text)
+    return whole_number(call.request.headers.get(header) or "", header, default)
 
 
 def _look_up(view: View, call: Call, with_parts: bool) -> tuple[StoredObject, list[str]]:

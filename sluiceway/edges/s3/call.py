@@ -13,12 +13,12 @@ from sluiceway.core.clock import Clock
 from sluiceway.core.identity import ANONYMOUS, Principal
 from sluiceway.core.store import Store, View
 from sluiceway.edges.aws.codecs import ServiceCodec
-from sluiceway.edges.aws.pipeline import Authorize
 from sluiceway.edges.http import Request, Response
 from sluiceway.edges.s3 import deciding
 from sluiceway.edges.s3.address import Address
 from sluiceway.edges.sigv4 import SignatureVerifier, Verified
 from sluiceway.errors import Invalid
+from sluiceway.services.access import Authorize
 from sluiceway.services.objects import Objects
 from sluiceway.services.objects.buckets import Access
 from sluiceway.services.objects.contents import Found

@@ -16,7 +16,6 @@ from sluiceway.core.clock import Clock, new_token
 from sluiceway.core.store import Store, View
 from sluiceway.core.wakeups import Wakeups
 from sluiceway.edges.aws.codecs import Codecs
-from sluiceway.edges.aws.pipeline import Authorize
 from sluiceway.edges.http import ClientGone, Request, Response
 from sluiceway.edges.s3 import cors, deciding
 from sluiceway.edges.s3.address import Address, address_of
@@ -28,6 +27,7 @@ from sluiceway.edges.s3.sweeper import BlobSweeper
 from sluiceway.edges.s3.versions import marker_headers
 from sluiceway.edges.sigv4 import SignatureVerifier
 from sluiceway.errors import AccessDenied, DomainError, NotFound
+from sluiceway.services.access import Authorize
 from sluiceway.services.objects import Objects
 from sluiceway.services.pressure import Pressure
 

@@ -117,17 +117,21 @@ def encoder_of(call: Call) -> Callable[[str], str]:
 def limit_of(call: Call, name: str) -> int:
     """Entries that the client wants at most, never above a page."""
     page_max = call.tools.limits.page_max
-    text = call.query.get(name, "")
+    return min(whole_number(call.query.get(name, ""), name, page_max), page_max)
+
+
+def whole_number(text: str, name: str, default: int) -> int:
+    """An argument that is a whole number of 31 bits, or empty."""
     if not text:
-        return page_max
-    if not (text.isascii() and text.isdigit() and int(text[:11]) < 2**31):
+        return default
+    if not (text.isascii() and text.isdigit() and len(text) < 11 and int(text) < 2**31):
         raise Invalid(
             "argument",
             f"Provided {name} not an integer or within integer range",
             ArgumentName=name,
             ArgumentValue=text[:50],
         )
-    return min(int(text), page_max)
+    return int(text)
 
 
 def _from_token(token: str) -> str:

@@ -20,7 +20,7 @@ from sluiceway.edges.s3.headers import (
     moment,
     write_conditions_from,
 )
-from sluiceway.edges.s3.list import encoder_of, limit_of
+from sluiceway.edges.s3.list import encoder_of, limit_of, whole_number
 from sluiceway.edges.s3.put import allow_found, allow_source, checksum_members, copy_source
 from sluiceway.edges.s3.written import upload_headers, written_headers
 from sluiceway.errors import Conflict, Invalid, TooLarge
@@ -243,7 +243,7 @@ async def list_parts(call: Call) -> Response:
     """ListParts."""
     tools = call.tools
     limit = limit_of(call, "max-parts")
-    after = _whole_number(call.query.get("part-number-marker", ""), "part-number-marker")
+    after = whole_number(call.query.get("part-number-marker", ""), "part-number-marker", 0)
     upload, parts, more = await tools.store.view(
         tools.objects.multipart.parts, call.bucket, call.key, call.query["uploadId"], after, limit
     )
@@ -334,16 +334,3 @@ def _number(call: Call) -> int:
     number = int(text) if text.isascii() and text.isdigit() and len(text) < 9 else 0
     call.tools.objects.multipart.check_number(number)
     return number
-
-
-def _whole_number(text: str, name: str) -> int:
-    if not text:
-        return 0
-    if not (text.isascii() and text.isdigit() and len(text) < 10):
-        raise Invalid(
-            "argument",
-            f"Provided {name} not an integer or within integer range",
-            ArgumentName=name,
-            ArgumentValue=text[:50],
-        )
-    return int(text)

@@ -15,8 +15,9 @@ from sluiceway.reactions.targets.http import HttpTarget
 from sluiceway.reactions.targets.mail import EmailTarget, Mailer
 from sluiceway.reactions.targets.notice import NoticeTarget
 from sluiceway.reactions.targets.phone import SmsTarget, Texter
-from sluiceway.reactions.targets.queue import Authorize, Queues, QueueTarget
+from sluiceway.reactions.targets.queue import Queues, QueueTarget
 from sluiceway.reactions.targets.web import Web
+from sluiceway.services.access import Authorize
 from sluiceway.services.outbox import Outbox
 from sluiceway.services.topics.envelopes import Envelopes, Signer
 from sluiceway.services.topics.texting import Texting

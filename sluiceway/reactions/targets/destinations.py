@@ -14,7 +14,8 @@ from sluiceway.core.identity import Arn, Principal
 from sluiceway.core.store import Tx, View
 from sluiceway.errors import Invalid
 from sluiceway.reactions.targets.function import Functions
-from sluiceway.reactions.targets.queue import Authorize, Queues
+from sluiceway.reactions.targets.queue import Queues
+from sluiceway.services.access import Authorize
 from sluiceway.services.topics import Publication, Topics
 
 #: The role of a function (its plain name) as a caller.

@@ -9,7 +9,8 @@ from sluiceway.core.reaction import Reaction
 from sluiceway.core.store import Entry, Tx, View
 from sluiceway.reactions.target import InStoreTarget
 from sluiceway.reactions.targets.notification import NotificationTarget
-from sluiceway.reactions.targets.queue import Authorize, sns_principal, source
+from sluiceway.reactions.targets.queue import sns_principal, source
+from sluiceway.services.access import Authorize
 from sluiceway.services.topics.envelopes import Envelopes, text_for
 
 

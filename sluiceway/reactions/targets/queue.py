@@ -10,23 +10,11 @@ from sluiceway.core.store import Entry, Tx, View
 from sluiceway.errors import Invalid
 from sluiceway.reactions.target import InStoreTarget
 from sluiceway.reactions.targets.notification import NotificationTarget
+from sluiceway.services.access import Authorize
 from sluiceway.services.topics.envelopes import Envelopes, text_for
 
 _ALLOWED_MAX: Final = 20_000  # answers kept: subscriptions of queues, a few hundred bytes each
 _RAW_ATTRIBUTES_MAX: Final = 10  # SQS takes no more; SNS counts such a message as a client-side error
-
-
-class Authorize(Protocol):
-    """``services.access.authorize``."""
-
-    def __call__(
-        self,
-        principal: Principal,
-        action: str,
-        resource: str,
-        conditions: dict[str, list[str]],
-        resource_policy: dict[str, Any] | None = None,
-    ) -> None: ...
 
 
 class Queues(Protocol):

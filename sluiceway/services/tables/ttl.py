@@ -28,12 +28,13 @@ class TtlSweeper:
         while True:
             woken = self._wakeups.expect(SWEEP)
             try:
-                await self._sweep()
+                await self.sweep()
                 await asyncio.wait([woken], timeout=self._tables.limits.ttl_sweep_s)
             finally:
                 woken.cancel()
 
-    async def _sweep(self) -> None:
+    async def sweep(self) -> None:
+        """One round."""
         try:
             while await self._store.view(self._tables.unswept):
                 await self._store.commit(self._tables.sweep)

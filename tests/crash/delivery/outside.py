@@ -9,13 +9,13 @@ import email
 import email.policy
 import json
 import re
-import socket
 import threading
 import urllib.parse
 from collections import Counter, defaultdict
 from typing import Any
 
 from aiosmtpd.controller import Controller
+from helpers.ports import lasting_port
 from shared.endpoint import Endpoint, Moods
 
 KINDS = ("http", "mail", "sms", "function")
@@ -33,8 +33,7 @@ class Outside:
         self._lock = threading.Lock()
         self._endpoint = Endpoint(self._post)
         self.url = self._endpoint.url
-        with socket.create_server(("127.0.0.1", 0)) as free:
-            self.mail_port = int(free.getsockname()[1])
+        self.mail_port = lasting_port()
         self._mail = Controller(self, hostname="127.0.0.1", port=self.mail_port)
         self._mail.start()
 

@@ -78,7 +78,7 @@ class Faults:
         body: dict[str, Any] = {}
         key = "message"
         if shape is not None:
-            body = self._writers.writer(shape)({name: value for name, value in fields.items() if name in shape.members})
+            body = self._writers.of(shape)({name: value for name, value in fields.items() if name in shape.members})
             key = next((name for name in shape.members if name.lower() == "message"), "message")
         headers = [("x-amzn-RequestId", request_id)]
         if self._protocol == "json":

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from sluiceway.edges.aws.codecs import scalars
+from sluiceway.edges.aws.codecs.by_shape import ByShape
 from sluiceway.edges.aws.codecs.jsons import missing
 from sluiceway.edges.aws.codecs.model import ListShape, MapShape, Shape, StructureShape
 from sluiceway.edges.aws.codecs.scalars import wrong
@@ -55,20 +56,10 @@ def tree(pairs: Iterable[tuple[str, str]]) -> Branch:
     return root
 
 
-class FormReaders:
-    """Makes readers; recursive shapes refer to themselves."""
+class FormReaders(ByShape[Reader]):
+    """Parameters -> typed value."""
 
-    def __init__(self) -> None:
-        self._structures: dict[str, Reader] = {}
-
-    def reader(self, shape: Shape) -> Reader:
-        """Parameters -> typed value."""
-        if isinstance(shape, StructureShape):
-            return self._structure(shape)
-        if isinstance(shape, ListShape):
-            return self._list(shape)
-        if isinstance(shape, MapShape):
-            return self._map(shape)
+    def _scalar(self, shape: Shape) -> Reader:
         read = scalars.text_reader(shape)
 
         def read_scalar(branch: Branch) -> Any:
@@ -78,20 +69,12 @@ class FormReaders:
 
         return read_scalar
 
-    def _structure(self, shape: StructureShape) -> Reader:
-        known = self._structures.get(shape.name)
-        if known is not None:
-            return known
-        made: list[Reader] = []
-        self._structures[shape.name] = lambda branch: made[0](branch)
-        made.append(self._members(shape))
-        self._structures[shape.name] = made[0]
-        return made[0]
-
-    def _members(self, shape: StructureShape) -> Reader:
-        fields = [(name, _names(name, member), self.reader(member)) for name, member in shape.members.items()]
+    def members(self, shape: StructureShape, names: tuple[str, ...]) -> Reader:
+        """A reader of some of a structure's members."""
+        chosen = [(name, shape.members[name]) for name in names]
+        fields = [(name, _names(name, member), self.of(member)) for name, member in chosen]
         required = frozenset(shape.required_members)
-        empty = {name: empty_of(member) for name, member in shape.members.items()}
+        empty = {name: empty_of(member) for name, member in chosen}
 
         def read(branch: Branch) -> dict[str, Any]:
             result = {}
@@ -109,7 +92,7 @@ class FormReaders:
         return read
 
     def _list(self, shape: ListShape) -> Reader:
-        member = self.reader(shape.member)
+        member = self.of(shape.member)
         inner = None if shape.serialization.get("flattened") else shape.member.serialization.get("name", "member")
 
         def read(branch: Branch) -> list[Any]:
@@ -119,7 +102,7 @@ class FormReaders:
         return read
 
     def _map(self, shape: MapShape) -> Reader:
-        value_reader = self.reader(shape.value)
+        value_reader = self.of(shape.value)
         flat = shape.serialization.get("flattened")
         key_name = shape.key.serialization.get("name", "key")
         value_name = shape.value.serialization.get("name", "value")

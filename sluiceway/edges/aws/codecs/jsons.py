@@ -8,6 +8,7 @@ from typing import Any, Final
 import orjson
 
 from sluiceway.edges.aws.codecs import scalars
+from sluiceway.edges.aws.codecs.by_shape import ByShape
 from sluiceway.edges.aws.codecs.model import ListShape, MapShape, Shape, StructureShape
 from sluiceway.edges.aws.codecs.scalars import wrong
 from sluiceway.errors import Invalid
@@ -40,40 +41,21 @@ def missing(name: str) -> Invalid:
     )
 
 
-class JsonReaders:
-    """Makes readers; recursive shapes refer to themselves."""
-
-    def __init__(self) -> None:
-        self._structures: dict[str, Reader] = {}
-
-    def reader(self, shape: Shape) -> Reader:
-        """JSON value -> typed value."""
-        if isinstance(shape, StructureShape):
-            return self._structure(shape)
-        if isinstance(shape, ListShape):
-            return self._list(shape)
-        if isinstance(shape, MapShape):
-            return self._map(shape)
-        return _SCALAR_READERS.get(shape.type_name, _text)
+class JsonReaders(ByShape[Reader]):
+    """JSON value -> typed value."""
 
     def _structure(self, shape: StructureShape) -> Reader:
-        if shape.is_document_type:
-            return lambda value: value
-        known = self._structures.get(shape.name)
-        if known is not None:
-            return known
-        made: list[Reader] = []
-        self._structures[shape.name] = lambda value: made[0](value)
-        made.append(self._members(shape))
-        self._structures[shape.name] = made[0]
-        return made[0]
+        return _as_it_is if shape.is_document_type else super()._structure(shape)
 
-    def _members(self, shape: StructureShape) -> Reader:
+    def _scalar(self, shape: Shape) -> Reader:
+        return _SCALAR_READERS.get(shape.type_name, _text)
+
+    def members(self, shape: StructureShape, names: tuple[str, ...]) -> Reader:
+        """A reader of some of a structure's members."""
         fields = {
-            member.serialization.get("name", name): (name, self.reader(member))
-            for name, member in shape.members.items()
+            shape.members[name].serialization.get("name", name): (name, self.of(shape.members[name])) for name in names
         }
-        required = tuple(shape.required_members)
+        required = tuple(name for name in shape.required_members if name in names)
 
         def read(value: Any) -> dict[str, Any]:
             if not isinstance(value, dict):
@@ -91,7 +73,7 @@ class JsonReaders:
         return read
 
     def _list(self, shape: ListShape) -> Reader:
-        member = self.reader(shape.member)
+        member = self.of(shape.member)
 
         def read(value: Any) -> list[Any]:
             if not isinstance(value, list):
@@ -101,7 +83,7 @@ class JsonReaders:
         return read
 
     def _map(self, shape: MapShape) -> Reader:
-        member = self.reader(shape.value)
+        member = self.of(shape.value)
 
         def read(value: Any) -> dict[str, Any]:
             if not isinstance(value, dict):
@@ -109,6 +91,10 @@ class JsonReaders:
             return {key: member(item) for key, item in value.items() if item is not None}
 
         return read
+
+
+def _as_it_is(value: Any) -> Any:
+    return value
 
 
 def _text(value: Any) -> str:
@@ -160,46 +146,32 @@ _SCALAR_READERS: Final[Mapping[str, Reader]] = {
 }
 
 
-class JsonWriters:
-    """Makes writers; recursive shapes refer to themselves."""
+class JsonWriters(ByShape[Writer]):
+    """Typed value -> JSON value."""
 
-    def __init__(self) -> None:
-        self._structures: dict[str, Writer] = {}
+    def _structure(self, shape: StructureShape) -> Writer:
+        return _as_it_is if shape.is_document_type else super()._structure(shape)
 
-    def writer(self, shape: Shape) -> Writer:
-        """Typed value -> JSON value."""
-        if isinstance(shape, StructureShape):
-            return self._structure(shape)
-        if isinstance(shape, ListShape):
-            member = self.writer(shape.member)
-            return lambda value: [member(item) for item in value]
-        if isinstance(shape, MapShape):
-            item_writer = self.writer(shape.value)
-            return lambda value: {key: item_writer(item) for key, item in value.items() if item is not None}
+    def _list(self, shape: ListShape) -> Writer:
+        member = self.of(shape.member)
+        return lambda value: [member(item) for item in value]
+
+    def _map(self, shape: MapShape) -> Writer:
+        member = self.of(shape.value)
+        return lambda value: {key: member(item) for key, item in value.items() if item is not None}
+
+    def _scalar(self, shape: Shape) -> Writer:
         if shape.type_name == "timestamp":
             form = shape.serialization.get("timestampFormat", "unixTimestamp")
             return scalars.time_to_number if form == "unixTimestamp" else scalars.time_writer(form)
         if shape.type_name == "blob":
             return scalars.bytes_to_text
-        return lambda value: value
-
-    def _structure(self, shape: StructureShape) -> Writer:
-        if shape.is_document_type:
-            return lambda value: value
-        known = self._structures.get(shape.name)
-        if known is not None:
-            return known
-        made: list[Writer] = []
-        self._structures[shape.name] = lambda value: made[0](value)
-        made.append(self.members(shape, tuple(shape.members)))
-        self._structures[shape.name] = made[0]
-        return made[0]
+        return _as_it_is
 
     def members(self, shape: StructureShape, names: tuple[str, ...]) -> Writer:
         """A writer of some of a structure's members."""
         fields = {
-            name: (shape.members[name].serialization.get("name", name), self.writer(shape.members[name]))
-            for name in names
+            name: (shape.members[name].serialization.get("name", name), self.of(shape.members[name])) for name in names
         }
 
         def write(value: Any) -> dict[str, Any]:

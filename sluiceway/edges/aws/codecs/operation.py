@@ -71,9 +71,9 @@ class JsonOperation:
     def __init__(self, operation: OperationModel, content_type: str) -> None:
         _no_event_stream(operation)
         shape = operation.input_shape
-        self._read = jsons.JsonReaders().reader(shape) if shape is not None else None
+        self._read = jsons.JsonReaders().of(shape) if shape is not None else None
         output = operation.output_shape
-        self._write = jsons.JsonWriters().writer(output) if output is not None else None
+        self._write = jsons.JsonWriters().of(output) if output is not None else None
         self._content_type = content_type
 
     def read(self, wire: Wire) -> dict[str, Any]:
@@ -95,7 +95,7 @@ class QueryOperation:
 
     def __init__(self, operation: OperationModel) -> None:
         shape = operation.input_shape
-        self._read = FormReaders().reader(shape) if shape is not None else None
+        self._read = FormReaders().of(shape) if shape is not None else None
         self._name = operation.name
         self._namespace = operation.metadata.get("xmlNamespace", "")
         output = operation.output_shape
@@ -196,7 +196,7 @@ class RestJsonOperation(RestOperation):
         if payload:
             member = shape.members[payload]
             if isinstance(member, StructureShape):
-                read_payload = jsons.JsonReaders().reader(member)
+                read_payload = jsons.JsonReaders().of(member)
 
                 def read_document(body: bytes, result: dict[str, Any]) -> None:
                     if body:
@@ -211,7 +211,7 @@ class RestJsonOperation(RestOperation):
             return read_raw
         fields = body_members(shape)
         readers = jsons.JsonReaders()
-        table = {shape.members[n].serialization.get("name", n): (n, readers.reader(shape.members[n])) for n in fields}
+        table = {shape.members[n].serialization.get("name", n): (n, readers.of(shape.members[n])) for n in fields}
 
         def read(body: bytes, result: dict[str, Any]) -> None:
             document = jsons.loads(body) if table else {}
@@ -233,7 +233,7 @@ class RestJsonOperation(RestOperation):
         if payload:
             member = shape.members[payload]
             if isinstance(member, StructureShape):
-                write_payload = jsons.JsonWriters().writer(member)
+                write_payload = jsons.JsonWriters().of(member)
                 return lambda output: ("application/json", jsons.dumps(write_payload(output.get(payload) or {})))
             return lambda output: ("", _raw_payload(output.get(payload)))
         write = jsons.JsonWriters().members(shape, body_members(shape))
@@ -254,7 +254,7 @@ class RestXmlOperation(RestOperation):
         if payload:
             member = shape.members[payload]
             if isinstance(member, StructureShape):
-                read_payload = xmls.XmlReaders().reader(member)
+                read_payload = xmls.XmlReaders().of(member)
                 root = member.serialization.get("name", payload)
 
                 def read_document(body: bytes, result: dict[str, Any]) -> None:

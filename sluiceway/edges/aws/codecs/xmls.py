@@ -9,6 +9,7 @@ from typing import Any, Final
 from xml.parsers import expat
 
 from sluiceway.edges.aws.codecs import scalars
+from sluiceway.edges.aws.codecs.by_shape import ByShape
 from sluiceway.edges.aws.codecs.forms import empty_of
 from sluiceway.edges.aws.codecs.model import ListShape, MapShape, Shape, StructureShape
 from sluiceway.errors import Invalid
@@ -82,32 +83,12 @@ def parse(body: bytes) -> Node:
     return roots[0]
 
 
-class XmlReaders:
-    """Makes readers of elements; recursive shapes refer to themselves."""
+class XmlReaders(ByShape[Reader]):
+    """Element -> typed value."""
 
-    def __init__(self) -> None:
-        self._structures: dict[str, Reader] = {}
-
-    def reader(self, shape: Shape) -> Reader:
-        """Element -> typed value."""
-        if isinstance(shape, StructureShape):
-            return self._structure(shape)
-        if isinstance(shape, ListShape):
-            return self._list(shape)
-        if isinstance(shape, MapShape):
-            return self._map(shape)
+    def _scalar(self, shape: Shape) -> Reader:
         read = scalars.text_reader(shape)
         return lambda node: read(node.text if shape.type_name == "string" else node.text.strip())
-
-    def _structure(self, shape: StructureShape) -> Reader:
-        known = self._structures.get(shape.name)
-        if known is not None:
-            return known
-        made: list[Reader] = []
-        self._structures[shape.name] = lambda node: made[0](node)
-        made.append(self.members(shape, tuple(shape.members)))
-        self._structures[shape.name] = made[0]
-        return made[0]
 
     def members(self, shape: StructureShape, names: tuple[str, ...]) -> Reader:
         """A reader of some of a structure's members."""
@@ -119,14 +100,14 @@ class XmlReaders:
             if member.serialization.get("xmlAttribute"):
                 attributes.append((name, wire))
             elif member.serialization.get("flattened") and isinstance(member, ListShape):
-                row = (name, self.reader(member.member), True)
+                row = (name, self.of(member.member), True)
                 elements[wire] = row
                 elements.setdefault(member.member.serialization.get("name", wire), row)
             elif member.serialization.get("flattened") and isinstance(member, MapShape):
                 elements[wire] = (name, self._entry(member), True)
             else:
                 # Some shapes keep an outdated single member under the name of the list that replaced it.
-                elements.setdefault(wire, (name, self.reader(member), False))
+                elements.setdefault(wire, (name, self.of(member), False))
         required = tuple((name, empty_of(shape.members[name])) for name in shape.required_members if name in names)
 
         def read(node: Node) -> dict[str, Any]:
@@ -154,7 +135,7 @@ class XmlReaders:
         return read
 
     def _list(self, shape: ListShape) -> Reader:
-        member = self.reader(shape.member)
+        member = self.of(shape.member)
         return lambda node: [member(child) for child in node.children]
 
     def _map(self, shape: MapShape) -> Reader:
@@ -169,7 +150,7 @@ class XmlReaders:
     def _entry(self, shape: MapShape) -> Callable[[Node], _Entry]:
         key_name = shape.key.serialization.get("name", "key")
         value_name = shape.value.serialization.get("name", "value")
-        value_reader = self.reader(shape.value)
+        value_reader = self.of(shape.value)
 
         def read(node: Node) -> _Entry:
             children = {child.name: child for child in node.children}
