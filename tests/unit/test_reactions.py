@@ -58,7 +58,11 @@ async def test_a_hanging_target_delays_nobody(bench: Bench) -> None:
     await bench.react("inside", "store")
     await bench.emit(*range(30))
     await until(lambda: len(sink.got) == 30, 2.0)
-    assert await bench.out("inside") == list(range(30))
+
+    async def all_inside() -> bool:
+        return await bench.out("inside") == list(range(30))
+
+    await until(all_inside, 2.0)
     assert (await bench.status("hangs0")).lag == 30
 
 
