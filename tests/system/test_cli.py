@@ -734,6 +734,7 @@ def test_tls_with_a_chain_of_an_old_authority(tmp_path: Path) -> None:
     server = ForkedServer(tmp_path / "data", environment=more).start()
     try:
         assert "ok" in on(server, "status")
+        assert json.loads(on(server, "keys", "create", "carol"))["access_key_id"]
         old.chain.write_bytes(old_chain(tmp_path / "data").chain.read_bytes())
         assert "certificate" in on(server, "status", code=1)  # another's, of the same names
     finally:
