@@ -23,6 +23,7 @@ from uvicorn.server import ServerState
 from sluiceway.config import HttpSettings
 from sluiceway.edges.exchange import Exchange
 from sluiceway.edges.http import Headers
+from sluiceway.edges.peer import address_of
 
 log = logging.getLogger("uvicorn.error")
 
@@ -85,8 +86,7 @@ class HttpConnection(asyncio.Protocol):
         """A client that connects and says nothing is let go."""
         self._transport = cast(asyncio.Transport, transport)  # uvloop's are no subclasses
         self._state.connections.add(cast(Any, self))
-        peer = transport.get_extra_info("peername")
-        self._client = str(peer[0]) if isinstance(peer, tuple | list) and peer else ""
+        self._client = address_of(transport.get_extra_info("peername"))
         self._scheme = "https" if transport.get_extra_info("sslcontext") else "http"
         secured = transport.get_extra_info("ssl_object")
         self.tls_version = secured.version() if secured is not None else ""

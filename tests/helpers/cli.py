@@ -27,6 +27,7 @@ Resources:
 """
 CODE = """
 import time
+import urllib.request
 def handler(event, context):
     print("woken by", event)
     time.sleep(event.get("seconds", 0))

@@ -150,7 +150,8 @@ async def test_private_addresses_are_refused(kit: Kit, endpoint: Endpoint, host:
         ("255.255.255.255", False), ("64:ff9b::7f00:1", False),
         ("2002:7f00:1::", False), ("ff02::1", False), ("::ffff:8.8.8.8", True),
         ("192.0.0.192", False), ("168.63.129.16", False), ("::ffff:192.0.0.192", False), ("fec0::1", False),
-        ("64:ff9b::a83f:8110", False),
+        ("64:ff9b::a83f:8110", False), ("2001:1::1", False), ("2001:20::1", False), ("2001:200::1", True),
+        ("3fff::1", False),
     ],
 )  # fmt: skip
 def test_which_addresses_are_public(address: str, public: bool) -> None:

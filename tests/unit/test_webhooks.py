@@ -6,6 +6,7 @@ import asyncio
 import hashlib
 import re
 import socket
+import ssl
 import threading
 import time
 from collections.abc import AsyncIterator
@@ -14,6 +15,7 @@ from typing import Any
 
 import pytest
 from aiohttp import web
+from helpers.certificates import old_chain
 from helpers.targets import (
     Endpoint,
     Kit,
@@ -189,6 +191,16 @@ async def test_https_needs_a_certificate_that_somebody_vouches_for(kit: Kit, tmp
         failure = await fails(kit, endpoint.url)
         assert "certificate" in failure.reason.lower() and not failure.permanent and endpoint.got == []
         target = kit.targets(certificates=good.file)["http"]
+        await deliver(target, reaction("https", endpoint.url), message())
+        assert len(endpoint.got) == 1
+
+
+async def test_a_companys_own_authority_of_old_vouches_for_its_servers(kit: Kit, tmp_path: Path) -> None:
+    old = old_chain(tmp_path)
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(old.chain, old.key)
+    async with an_endpoint(context) as endpoint:
+        target = kit.targets(certificates=old.authority)["http"]
         await deliver(target, reaction("https", endpoint.url), message())
         assert len(endpoint.got) == 1
 

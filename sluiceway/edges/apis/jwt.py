@@ -19,6 +19,7 @@ from urllib.parse import urlsplit
 import orjson
 
 from sluiceway.config import ApiSettings
+from sluiceway.core.trust import trust
 from sluiceway.services.apis import Authorizer
 
 if TYPE_CHECKING:
@@ -120,7 +121,9 @@ class IssuerKeys:
         import aiohttp
 
         if self._session is None:
-            self._session = aiohttp.ClientSession(trust_env=False, cookie_jar=aiohttp.DummyCookieJar())
+            self._session = aiohttp.ClientSession(
+                connector=aiohttp.TCPConnector(ssl=trust()), trust_env=False, cookie_jar=aiohttp.DummyCookieJar()
+            )
         async with self._session.get(url, allow_redirects=False) as response:
             if response.status != 200:
                 raise ValueError(f"{url} answered {response.status}")

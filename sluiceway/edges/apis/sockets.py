@@ -23,6 +23,7 @@ from sluiceway.edges.apis.live import ABNORMAL, GOING_AWAY, NORMAL, TOO_BIG, Liv
 from sluiceway.edges.apis.socket_events import Surroundings
 from sluiceway.edges.apis.stages import Stages, address
 from sluiceway.edges.http import Headers, decode, parse_query
+from sluiceway.edges.peer import address_of
 from sluiceway.errors import DomainError, Invalid, NotFound
 from sluiceway.services.apis import Apis, Route, Served
 from sluiceway.services.connections import Connection, Connections
@@ -126,10 +127,9 @@ class WebSocketEdge:
         if served is None:
             await _refuse(scope, send, 403, "Forbidden")
             return
-        client = scope.get("client")
         connection = Connection(
             Connections.new_id(served.api_id), served.api_id, served.stage, self._boot, self._clock.now_ms(),
-            client[0] if client else "", headers.get("user-agent"),
+            address_of(scope.get("client")), headers.get("user-agent"),
         )  # fmt: skip
         code, reason = ABNORMAL, "The connection was lost"
         try:

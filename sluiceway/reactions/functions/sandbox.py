@@ -31,6 +31,7 @@ class _Attributes(ctypes.Structure):
 
 class _Beneath(ctypes.Structure):
     _pack_ = 1
+    _layout_ = "ms"  # what a packed one has always had; from Python 3.14 on it wants to be said
     _fields_ = (("allowed", ctypes.c_uint64), ("parent", ctypes.c_int32))
 
 

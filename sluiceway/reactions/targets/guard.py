@@ -17,6 +17,8 @@ _NEAR: Final = (
     ip_network("192.0.0.0/24"),  # IETF protocol assignments (RFC 6890); Oracle's metadata
     ip_network("168.63.129.16/32"),  # Azure's
     ip_network("fec0::/10"),  # IPv6 site-local (RFC 3879)
+    ip_network("2001::/23"),  # IETF protocol assignments (RFC 2928); Python 3.13 takes the anycast ones for global
+    ip_network("3fff::/20"),  # documentation (RFC 9637), since Python 3.13
 )
 
 

@@ -14,9 +14,9 @@ from sluiceway.config import DeliverySettings
 from sluiceway.core.clock import Clock
 from sluiceway.core.reaction import Reaction
 from sluiceway.core.store import Entry, Store
+from sluiceway.core.trust import trust
 from sluiceway.reactions.target import Attempt, Delivered, DeliveryFailed, OutwardTarget
 from sluiceway.reactions.targets.notification import NotificationTarget
-from sluiceway.reactions.targets.web import trust
 from sluiceway.services.outbox import Note, Outbox
 from sluiceway.services.topics.envelopes import Envelopes, text_for, to_text
 
@@ -63,7 +63,7 @@ class Mailer:
                 password=settings.smtp_password.get_secret_value() if settings.smtp_user else None,
                 use_tls=settings.smtp_tls == "tls",
                 start_tls=settings.smtp_tls == "starttls",
-                tls_context=trust(settings) if settings.smtp_tls != "none" else None,
+                tls_context=trust(settings.certificates) if settings.smtp_tls != "none" else None,
                 timeout=settings.smtp_s,
             )
         except aiosmtplib.SMTPRecipientsRefused as error:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import ssl
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from sluiceway.config import DeliverySettings
+from sluiceway.core.trust import trust
 from sluiceway.reactions.target import DeliveryFailed
 from sluiceway.reactions.targets.challenges import answer_to
 from sluiceway.reactions.targets.guard import Refused, check_literal
@@ -80,7 +80,7 @@ class Web:
                     use_dns_cache=False,
                     resolver=Resolver(self._settings.lookups_max, self._guarded),
                     socket_factory=guarded_socket if self._guarded else None,
-                    ssl=trust(self._settings),
+                    ssl=trust(self._settings.certificates),
                 ),
                 timeout=aiohttp.ClientTimeout(total=self._settings.http_s),
                 trust_env=False,
@@ -104,14 +104,6 @@ def check_status(host: str, status: int, answer: bytes) -> None:
     words = " ".join(answer[:200].decode("utf-8", "replace").split())
     reason = f"{host} answered {status}" + (f": {words}" if words else ".")
     raise DeliveryFailed(reason, permanent=400 <= status < 500 and status != 429)
-
-
-def trust(settings: DeliverySettings) -> ssl.SSLContext:
-    """The system's authorities, and the operator's own. Raises ``OSError`` if their file can't be read."""
-    context = ssl.create_default_context()
-    if settings.certificates is not None:
-        context.load_verify_locations(settings.certificates)
-    return context
 
 
 def _refusal(error: BaseException | None) -> Refused | None:

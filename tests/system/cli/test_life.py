@@ -12,6 +12,7 @@ import subprocess
 import sys
 import threading
 import time
+import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
+from helpers.certificates import old_chain
 from helpers.cli import AWS, FUNCTION, environment, folder_with, on, run, template
 from helpers.commands import ForkedServer, begin
 from helpers.ports import lasting_port
@@ -243,6 +245,45 @@ def test_a_normal_server_has_no_reset(server: ServerProcess) -> None:
     assert reset(server) == 404
 
 
+# -- addresses
+
+
+def test_ipv4_clients_of_an_ipv6_socket_are_who_they_are(tmp_path: Path) -> None:
+    if not ipv6():
+        pytest.skip("this machine has no IPv6")
+    server = ForkedServer(tmp_path / "data", "--host", "::").start()
+    try:
+        four, six = (named_client(server, f"http://{host}:{server.port}") for host in ("127.0.0.1", "[::1]"))
+        for s3 in (four, six):
+            metrics = f"{s3.meta.endpoint_url}/_sluiceway/metrics"  # for this machine only, without a key
+            assert urllib.request.urlopen(metrics, timeout=10).status == 200
+        four.create_bucket(Bucket="guarded")
+        here = {"Condition": {"IpAddress": {"aws:SourceIp": "127.0.0.0/8"}}}
+        deny = {"Effect": "Deny", "Principal": "*", "Action": "s3:ListBucket", "Resource": "arn:aws:s3:::guarded"}
+        four.put_bucket_policy(Bucket="guarded", Policy=json.dumps({"Statement": [deny | here]}))
+        with pytest.raises(ClientError, match="AccessDenied"):
+            four.list_objects_v2(Bucket="guarded")
+        six.list_objects_v2(Bucket="guarded")
+    finally:
+        assert server.stop() == 0
+
+
+def ipv6() -> bool:
+    try:
+        with socket.socket(socket.AF_INET6) as made:
+            made.bind(("::1", 0))
+    except OSError:
+        return False
+    return True
+
+
+def named_client(server: ForkedServer, url: str) -> Any:
+    return boto3.client(
+        "s3", endpoint_url=url, region_name="us-east-1", aws_access_key_id=server.key[0],
+        aws_secret_access_key=server.key[1],
+    )  # fmt: skip
+
+
 # -- TLS
 
 
@@ -278,6 +319,19 @@ def policies_know_the_tls_version(server: ForkedServer, chain: Path) -> None:
         else:
             with pytest.raises(ClientError, match="AccessDenied"):
                 s3.list_objects_v2(Bucket="secured")
+
+
+def test_tls_with_a_chain_of_an_old_authority(tmp_path: Path) -> None:
+    old = old_chain(tmp_path)
+    more = {"SLUICEWAY_HTTP__TLS_CERTIFICATE": str(old.chain), "SLUICEWAY_HTTP__TLS_KEY": str(old.key)}
+    server = ForkedServer(tmp_path / "data", environment=more).start()
+    try:
+        assert "ok" in on(server, "status")
+        assert json.loads(on(server, "keys", "create", "carol"))["access_key_id"]
+        old.chain.write_bytes(old_chain(tmp_path / "data").chain.read_bytes())
+        assert "certificate" in on(server, "status", code=1)  # another's, of the same names
+    finally:
+        assert server.stop() == 0
 
 
 def test_tls_with_a_certificate_of_ones_own(tmp_path: Path) -> None:
