@@ -41,7 +41,7 @@ async def get_object(call: Call) -> Response:
     for _ in range(_TRIES):
         found = await _read(call, _find)
         stored = found.stored
-        if plain and found.inline is not None:
+        if plain and found.inline is not None and not is_archived(stored):
             return await _whole(call, stored, found.inline)
         try:
             check_read(stored, conditions)
