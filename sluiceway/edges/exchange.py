@@ -248,8 +248,9 @@ class Exchange:
         ends = len(lines) + len(more) - 1 + date.count("\n")
         if text.count("\r") != ends or text.count("\n") != ends or "\0" in text:
             raise ValueError("a header holds a line's end")
+        head = f"{text}\r\n\r\n".encode("latin-1")
         self.begun = True
-        return f"{text}\r\n\r\n".encode("latin-1")
+        return head
 
     def _unmeasured(self, lines: list[str]) -> None:
         """A stream of unknown length: in chunks, or ended by the connection's end (RFC 9112, 6.3)."""

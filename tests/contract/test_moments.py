@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import threading
 import time
 from typing import Any
 
@@ -118,3 +119,31 @@ async def test_what_was_never_committed_is_never_seen(store: Store) -> None:
         assert isinstance(failed, RuntimeError)
         assert found == (1, 2)
         assert await store.view(lambda view: view.get_as("t", (0,), doubled)) == 2
+
+
+@pytest.mark.parametrize("first", ["t", "never"])
+async def test_a_table_that_was_never_written_begins_the_moment_too(store: Store, first: str) -> None:
+    """Whatever is committed after a view has looked for something, even in vain, it does not see."""
+    await store.commit(count_all)
+    await store.view(look)  # an engine may know the rows now
+    seen = threading.Event()
+
+    def count_and_make(tx: Tx) -> None:
+        count_all(tx)
+        tx.put("made", (0,), 1)
+
+    def see(view: View) -> list[Any]:
+        found = [view.get(first, (0,)), view.get("never", (0,)), view.get("t", (1,))]
+        seen.set()
+        time.sleep(0.1)  # the commit that was begun before is made meanwhile
+        return [*found[2:], view.get("t", (2,)), view.get("made", (0,)), *(value for _, value in view.scan("t"))]
+
+    def wait_and_count(tx: Tx) -> None:
+        seen.wait(5)
+        count_and_make(tx)
+
+    committing = asyncio.create_task(store.commit(wait_and_count))
+    await asyncio.sleep(0)  # it waits in the writer until the view has looked
+    found = await store.view(see)
+    await committing
+    assert found in ([1, 1, None, *[1] * ROWS], [2, 2, 1, *[2] * ROWS])

@@ -121,12 +121,13 @@ def _unpack(key: bytes) -> Key:
         raise apsw.CorruptError(f"a stored key can't be read: {error}") from error
 
 
-def _fetched(connection: apsw.Connection, sql: str, bindings: tuple[Any, ...]) -> list[Any]:
+def _fetched(connection: apsw.Connection, sql: str, bindings: tuple[Any, ...]) -> list[Any] | None:
+    """What SQLite gives; None where the table was never made."""
     try:
         return connection.execute(sql, bindings).fetchall()
     except _NO_TABLE as error:
         if _is_missing(error):
-            return []
+            return None
         raise
     except UnicodeDecodeError as error:
         raise apsw.CorruptError(f"a stored text is not UTF-8: {error}") from error
@@ -174,9 +175,13 @@ class SqliteView:
             self._connection.execute("BEGIN")
             self._begun = True
         rows = _fetched(self._connection, sql, bindings)
-        if begins and self._trusting and self._known.epoch != self._epoch:
-            raise Outdated
-        return rows
+        if begins:
+            if rows is None:  # SQLite has looked at no page, so its snapshot has not begun either
+                self._connection.execute("SELECT 1 FROM log_heads LIMIT 1").fetchall()
+                rows = _fetched(self._connection, sql, bindings)
+            if self._trusting and self._known.epoch != self._epoch:
+                raise Outdated
+        return rows or []
 
     def get(self, table: str, key: Key) -> Value | None:
         """See ``core.store.View``."""
@@ -292,7 +297,7 @@ class SqliteTx(SqliteView):
     def _rows(self, sql: str, bindings: tuple[Any, ...]) -> list[Any]:
         if self.expired:
             raise _late()
-        return _fetched(self._connection, sql, bindings)
+        return _fetched(self._connection, sql, bindings) or []
 
     def _execute(self, create: str, sql: str, bindings: tuple[Any, ...]) -> None:
         if self.expired:

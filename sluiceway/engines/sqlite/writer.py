@@ -238,9 +238,9 @@ class Writer:
         job.result, job.error = None, None
         try:
             job.result = job.fn(tx, *job.args, **job.kwargs)
-            tx.settle(names)
             if guarded:
                 tx.flush()  # while the savepoint is there to go back to
+            tx.settle(names)
         except STORAGE_ERRORS:
             raise
         except apsw.InterruptError:
