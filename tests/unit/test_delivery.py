@@ -41,9 +41,19 @@ class Stopwatch(OutwardTarget):
         self.seconds += [time.monotonic() - entry.value for entry in entries]
 
 
+async def p99_of(bench: Bench, watch: Stopwatch) -> float:
+    """How late all but a hundredth of the deliveries to the hundred are, in seconds, at 25 events a second."""
+    watch.seconds.clear()
+    for _ in range(EVENTS):
+        await bench.emit(time.monotonic())
+        await asyncio.sleep(0.04)
+    await until(lambda: len(watch.seconds) == OTHERS * EVENTS)
+    return sorted(watch.seconds)[int(OTHERS * EVENTS * 0.99)]
+
+
 async def test_a_target_that_hangs_for_its_whole_timeout_delays_none_of_a_hundred_others(bench: Bench) -> None:
-    """p99 of the others is under 100 ms on a machine of its own (measured: 20 ms). Here it shares one with who knows whom:
-    what is proven is that they get everything before it stops hanging.
+    """The others' p99 is under 100 ms (measured: 20 ms); on a machine that can't do that without the target that hangs,
+    either, it is no more than twice as much with it. A burst of other work on the machine has it measured again.
     """
     hanging, times_out = 0, asyncio.Event()
 
@@ -56,17 +66,17 @@ async def test_a_target_that_hangs_for_its_whole_timeout_delays_none_of_a_hundre
     watch = bench.targets["watch"] = Stopwatch()
     bench.targets["hangs"] = Sink(hang)
     await bench.start()
-    await bench.react("hangs", "hangs", concurrency=50, retry=STEADY)
     for number in range(OTHERS):
         await bench.react(f"other{number}", "watch")
-    for _ in range(EVENTS):
-        await bench.emit(time.monotonic())
-        await asyncio.sleep(0.04)
-    await until(lambda: len(watch.seconds) == OTHERS * EVENTS)
-    watch.seconds.sort()
-    p99 = watch.seconds[int(len(watch.seconds) * 0.99)]
-    print(f"\np50 {watch.seconds[len(watch.seconds) // 2] * 1000:.1f} ms, p99 {p99 * 1000:.1f} ms")
-    assert hanging and (await bench.status("hangs")).lag == EVENTS
+    limit_s = max(0.1, 2 * await p99_of(bench, watch))
+    await bench.react("hangs", "hangs", concurrency=50, retry=STEADY)
+    for _ in range(5):
+        p99 = await p99_of(bench, watch)
+        print(f"p99 {p99 * 1000:.1f} ms, at most {limit_s * 1000:.1f} ms")
+        if p99 < limit_s:
+            break
+    assert p99 < limit_s
+    assert hanging and (await bench.status("hangs")).lag >= EVENTS
     times_out.set()
 
 
