@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import binascii
 from typing import Any, Final
 
 from sluiceway.core.clock import new_token
@@ -13,6 +12,7 @@ from sluiceway.edges.s3.acl import list_of, ownership_of
 from sluiceway.edges.s3.body import document
 from sluiceway.edges.s3.call import Call
 from sluiceway.edges.s3.headers import check_supported, moment
+from sluiceway.edges.s3.list import from_token
 from sluiceway.edges.s3.tagging import tag_pairs, tag_set
 from sluiceway.errors import Invalid, NotImplementedYet
 from sluiceway.services.objects.notifications import Rule, TargetKind
@@ -65,7 +65,7 @@ async def delete_bucket(call: Call) -> Response:
 async def list_buckets(call: Call) -> Response:
     """ListBuckets: all of them, or pages where the client asks for them."""
     query = call.query
-    prefix, after = query.get("prefix", ""), _after(query.get("continuation-token", ""))
+    prefix, after = query.get("prefix", ""), from_token(query.get("continuation-token", ""))
     limit = _buckets_wanted(query.get("max-buckets", ""), call.tools.limits.buckets_max)
     tools = call.tools
     found = await tools.store.view(tools.objects.buckets.listed, prefix, after, limit + 1)
@@ -102,19 +102,6 @@ def _buckets_wanted(text: str, every: int) -> int:
             ArgumentValue=text[:50],
         )
     return int(text)
-
-
-def _after(token: str) -> str:
-    """The bucket that a page ended with."""
-    try:
-        return base64.b64decode(token.encode("ascii"), b"-_", validate=True).decode("ascii")
-    except (UnicodeError, binascii.Error):
-        raise Invalid(
-            "argument",
-            "The continuation token provided is incorrect",
-            ArgumentName="continuation-token",
-            ArgumentValue=token[:100],
-        ) from None
 
 
 async def get_location(call: Call) -> Response:

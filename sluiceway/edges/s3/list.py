@@ -24,7 +24,7 @@ async def list_v2(call: Call) -> Response:
     token = query.get("continuation-token")
     start_after = query.get("start-after", "")
     limit = limit_of(call, "max-keys")
-    start = _from_token(token) if token is not None else after(start_after) if start_after else ""
+    start = from_token(token) if token is not None else after(start_after) if start_after else ""
     page = await _page(call, start, limit)
     encode = encoder_of(call)
     owner = query.get("fetch-owner") == "true"
@@ -134,7 +134,8 @@ def whole_number(text: str, name: str, default: int) -> int:
     return int(text)
 
 
-def _from_token(token: str) -> str:
+def from_token(token: str) -> str:
+    """What a page ended with. Raises ``Invalid("argument")`` for what is no token of ours."""
     try:
         return base64.b64decode(token.encode("ascii"), b"-_", validate=True).decode("utf-8")
     except (UnicodeError, binascii.Error):
