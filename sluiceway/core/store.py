@@ -105,9 +105,10 @@ class Store(Protocol):
     async def commit(self, fn: Callable[Concatenate[Tx, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Run ``fn(tx, *args)`` in a transaction; return its result when it is durable.
 
-        ``fn`` is synchronous, free of I/O but ``tx``, short, and may be run on another thread, and again from the
-        beginning if another function spoilt its group: it leaves its arguments as they are. If it raises, nothing of it is kept and the exception reaches the caller; other functions in the same
-        group are untouched.
+        ``fn`` is synchronous, free of I/O but ``tx``, and short: an engine may run it on the event loop, or on another
+        thread, and again from the beginning if another function spoilt its group, so it leaves its arguments as they
+        are. If it raises, nothing of it is kept and the exception reaches the caller; other functions in the same group
+        are untouched.
         """
 
     async def view(self, fn: Callable[Concatenate[View, P], T], *args: P.args, **kwargs: P.kwargs) -> T:

@@ -56,11 +56,18 @@ async def open_watching_busy(folder: Path, clock: Clock, wakeups: Wakeups) -> St
     return await open_store(folder / "store.db", limits, clock, wakeups, _Every(), _Every(), _Every())
 
 
+async def open_beside(folder: Path, clock: Clock, wakeups: Wakeups) -> Store:
+    """All of it, and every function on the writer's thread."""
+    limits = StoreSettings(rows_known_bytes_max=2000, function_short_ms=0)
+    return await open_store(folder / "store.db", limits, clock, wakeups, _Every(), _Every(), _Every())
+
+
 STORES: Final[Mapping[str, StoreOpener]] = {
     "sqlite": open_sqlite,
     "sqlite watching": open_watching,
     "sqlite busy": open_busy,
     "sqlite watching busy": open_watching_busy,
+    "sqlite beside the loop": open_beside,
 }
 BLOBS: Final[Mapping[str, BlobsOpener]] = {"filesystem": lambda folder: FileBlobs(folder / "blobs")}
 

@@ -6,6 +6,7 @@ import asyncio
 import random
 import threading
 import time
+from functools import partial
 from typing import Any
 
 import pytest
@@ -142,7 +143,7 @@ async def test_a_table_that_was_never_written_begins_the_moment_too(store: Store
         seen.wait(5)
         count_and_make(tx)
 
-    committing = asyncio.create_task(store.commit(wait_and_count))
+    committing = asyncio.create_task(store.commit(partial(wait_and_count)))  # on the event loop it could not wait
     await asyncio.sleep(0)  # it waits in the writer until the view has looked
     found = await store.view(see)
     await committing

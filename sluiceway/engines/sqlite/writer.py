@@ -1,4 +1,9 @@
-"""The one writer: a thread that runs waiting transaction functions in groups and commits each group once.
+"""The one writer: runs waiting transaction functions in groups and commits each group once.
+
+Functions run on the event loop, as views do, and a thread makes them durable meanwhile: to pass the interpreter's lock
+to and fro for every statement took a sixth of the server's time. A function that turns out to be long (``Pace``) runs on
+the thread from then on, with its group. The connection belongs to one of the two at a time: to the thread from an order
+until the event loop is called back, else to the event loop.
 
 Life of a function: *waiting* in the queue, *running*, then *durable* (answered with its result) or *failed* (answered
 with its exception; nothing of it is kept, and the group goes on). Most that fail do so before they write anything, so
@@ -15,10 +20,10 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Iterable
-from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
-from queue import Empty, SimpleQueue
+from queue import SimpleQueue
 from typing import Any
 
 import apsw
@@ -27,6 +32,7 @@ from sluiceway.config import StoreSettings
 from sluiceway.core.clock import Clock
 from sluiceway.engines.sqlite.files import CORRUPTION, STORAGE_ERRORS, connect, in_words
 from sluiceway.engines.sqlite.known import Known, Name, Rows
+from sluiceway.engines.sqlite.pace import Pace
 from sluiceway.engines.sqlite.rows import SqliteTx
 from sluiceway.errors import Throttled, Unavailable
 
@@ -65,13 +71,23 @@ class StoreStats:
     waiting: Callable[[], int] = field(default=lambda: 0)
 
 
+@dataclass(slots=True)
+class Group:
+    """Functions of one commit, the names it wakes, and what was announced to ``Known``, to be taken back with the
+    answers."""
+
+    jobs: list[Job]
+    names: set[str] = field(default_factory=set)
+    outdated: set[Name] = field(default_factory=set)
+
+
 class _Spoiled(Exception):
     """A function failed after it had written, and its group has no savepoints to go back to."""
 
 
 class Writer:
-    """``notify(names)`` is called on the event loop after a group is durable. ``kept`` are rows that only this thread
-    uses; ``known`` are the views'. ``busy`` tables are written once for a group."""
+    """``notify(names)`` is called on the event loop after a group is durable. ``kept`` are rows that only transactions
+    use; ``known`` are the views'. ``busy`` tables are written once for a group."""
 
     def __init__(
         self,
@@ -91,13 +107,17 @@ class Writer:
         self._clock = clock
         self._notify = notify
         self._loop = asyncio.get_running_loop()
-        self._inbox: SimpleQueue[Job | None] = SimpleQueue()  # None: look around
+        self._waiting: list[Job] = []
+        self._orders: SimpleQueue[Callable[[], None] | None] = SimpleQueue()  # to the thread; None ends it
+        self._idle = True  # whether nothing is ordered of the thread, nor to be begun
+        self._retry: asyncio.TimerHandle | None = None
+        self._pace = Pace(limits.function_short_ms)
         self._state = threading.Lock()  # of ``trouble`` and ``_damaged`` together
         self._closing = False
         self._current: tuple[SqliteTx, float, Job] | None = None
         self.log_pages = 0  # in the write-ahead log, since it last began anew
         self._connection = self._connect()
-        self.stats = StoreStats(waiting=self._inbox.qsize)
+        self.stats = StoreStats(waiting=lambda: len(self._waiting))
         self.trouble: str | None = None
         self._damaged = False
         self._thread = threading.Thread(target=self._work, name="store-writer", daemon=True)
@@ -109,17 +129,24 @@ class Writer:
             raise Unavailable("store", "The server is stopping.")
         if self.trouble is not None:
             raise Unavailable("store", self.trouble)
-        if self._inbox.qsize() >= self._limits.queue_max:
+        if len(self._waiting) >= self._limits.queue_max:
             raise Throttled("store", "Too many changes are waiting to be written; try again later.")
-        self._inbox.put(job)
+        self._waiting.append(job)
+        if self._idle:
+            self._idle = False
+            self._loop.call_soon(self._next)
 
     def end(self) -> None:
         """Accept no more, on the event loop's thread. What was accepted is run, and then the thread ends."""
         self._closing = True
-        self._inbox.put(None)
+        if self._retry is not None:
+            self._retry.cancel()
+            self._orders.put(None)
+        elif self._idle:
+            self._orders.put(None)
 
     def join(self) -> None:
-        """Wait for the thread's end. Blocks."""
+        """Wait for the thread's end. Blocks; the event loop must go on meanwhile."""
         self._thread.join()
 
     def interrupt_late(self) -> None:
@@ -131,47 +158,71 @@ class Writer:
             log.error("transaction function %s is over its time limit and was interrupted", current[2].name)
 
     def _work(self) -> None:
-        while True:
-            group = self._gather()
-            if self.trouble is not None:
-                self._refuse(group)
-                if not self._closing:
-                    self._recover()
-            elif group:
-                self._run(group)
-            if self._closing and self._inbox.empty():
-                self._connection.close()
-                return
+        while (order := self._orders.get()) is not None:
+            order()
+            self._call(
+                self._loop.call_soon, self._next
+            )  # behind those who were answered, so that they are served first
+        self._connection.close()
 
-    def _gather(self) -> list[Job]:
-        """Wait for functions, in trouble not for long; all that have come, up to a group."""
-        try:
-            first = self._inbox.get(timeout=_RECOVERY_S if self.trouble is not None else None)
-        except Empty:
-            return []
-        count = min(self._inbox.qsize(), self._limits.group_max - 1)  # this thread is the only one that takes any
-        taken = [first, *(self._inbox.get_nowait() for _ in range(count))]
-        return [job for job in taken if job is not None]
+    def _next(self) -> None:
+        """On the event loop, when the connection is its own: begin with those who wait, in trouble or at the end with
+        that."""
+        if self.trouble is not None:
+            self._in_trouble_still()
+            return
+        if not self._waiting:
+            self._idle = True
+            if self._closing:
+                self._orders.put(None)
+            return
+        most = self._limits.group_max
+        group, self._waiting = Group(self._waiting[:most]), self._waiting[most:]
+        if all(self._pace.is_short(job.fn) for job in group.jobs):
+            self._orders.put(self._begin(group))
+        else:
+            self._orders.put(lambda: self._begin(group)())
 
-    def _run(self, group: list[Job]) -> None:
-        outdated: set[Name] = set()
+    def _in_trouble_still(self) -> None:
+        waiting, self._waiting = self._waiting, []
+        self._refuse(Group(waiting))
+        if self._closing:
+            self._orders.put(None)
+        elif self._retry is None:
+            self._retry = self._loop.call_later(_RECOVERY_S, self._try_again)
+
+    def _try_again(self) -> None:
+        self._retry = None
+        self._orders.put(self._recover)
+
+    def _begin(self, group: Group) -> Callable[[], None]:
+        """Run ``group``'s functions; what is to be done on the thread then."""
         try:
-            names = self._commit(group, outdated)
-        except STORAGE_ERRORS as error:
-            self._in_trouble(error)
-            self._refuse(group, outdated)
+            if self._attempt_group(group):
+                return partial(self._end, group)
+            return partial(self._one_by_one, group)
+        except Exception as error:  # noqa: BLE001 (whatever it is: callers wait for an answer, and the thread must live)
+            self._give_up(group, error)
+            return _nothing
+
+    def _end(self, group: Group) -> None:
+        """Commit what ``_begin`` ran, and answer."""
+        try:
+            self._commit(group)
+        except Exception as error:  # noqa: BLE001 (as above)
+            self._give_up(group, error)
             return
-        except Exception:  # whatever it is: callers wait for an answer, and the thread must live
-            log.exception("the store's writer failed")
-            self._roll_back()
-            self._refuse(group, outdated)
-            return
-        if names is None:
-            self._one_by_one(group)
-            return
-        self._answer(group, names, outdated)
+        self._answer(group)
         if self.log_pages > _LOG_FACTOR * self._limits.checkpoint_pages:
             self._catch_up()
+
+    def _give_up(self, group: Group, error: Exception) -> None:
+        if isinstance(error, STORAGE_ERRORS):
+            self._in_trouble(error)
+        else:
+            log.error("the store's writer failed", exc_info=error)
+            self._roll_back()
+        self._refuse(group)
 
     def _connect(self) -> apsw.Connection:
         connection = connect(self._path, self._limits, writer=True)
@@ -192,42 +243,40 @@ class Writer:
         except STORAGE_ERRORS as error:
             self._in_trouble(error)
 
-    def _commit(self, group: list[Job], outdated: set[Name]) -> set[str] | None:
-        """Run and commit ``group``; the names to wake, or None if SQLite dropped the whole transaction.
-
-        ``outdated`` gets what was announced to ``known``, which is to be taken back with the answers.
-        """
-        connection = self._connection
+    def _attempt_group(self, group: Group) -> bool:
+        """Run ``group`` up to its commit; False if SQLite dropped the whole transaction."""
         try:
-            tx, names = self._attempt_all(group, guarded=False)
+            tx = self._attempt_all(group, guarded=False)
         except _Spoiled:
             self._roll_back()
-            tx, names = self._attempt_all(group, guarded=True)
-        if not connection.in_transaction:
-            return None
+            tx = self._attempt_all(group, guarded=True)
+        if not self._connection.in_transaction:
+            return False
         tx.finish()
         if tx.outdated:
-            outdated |= tx.outdated
-            self._known.announce(outdated)
+            group.outdated = tx.outdated
+            self._known.announce(group.outdated)
+        return True
+
+    def _commit(self, group: Group) -> None:
         began = time.perf_counter()
-        connection.execute("COMMIT")
+        self._connection.execute("COMMIT")
         self.stats.commit_s += time.perf_counter() - began
         self.stats.commits += 1
-        self.stats.functions += len(group)
-        self.stats.group_last = len(group)
-        return names
+        self.stats.functions += len(group.jobs)
+        self.stats.group_last = len(group.jobs)
 
-    def _attempt_all(self, group: list[Job], guarded: bool) -> tuple[SqliteTx, set[str]]:
+    def _attempt_all(self, group: Group, guarded: bool) -> SqliteTx:
         """Begin a transaction and run ``group`` in it, as long as SQLite does not drop it. Raises ``_Spoiled``."""
         self._connection.execute("BEGIN IMMEDIATE")
         tx = SqliteTx(self._connection, self._clock.now_ms(), self._known, self._kept, self._busy)
-        names: set[str] = set()
+        group.names = set()
         began = time.monotonic()
-        for job in group:
-            began = self._attempt(tx, job, names, guarded, began)
+        for job in group.jobs:
+            began = self._attempt(tx, job, group.names, guarded, began)
             if not self._connection.in_transaction:
                 break
-        return tx, names
+        return tx
 
     def _attempt(self, tx: SqliteTx, job: Job, names: set[str], guarded: bool, began: float) -> float:
         """When the function, which ``began`` then, ended."""
@@ -264,20 +313,21 @@ class Writer:
             self._connection.execute("RELEASE one")
         ended = time.monotonic()
         took_ms = (ended - began) * 1000
+        self._pace.took(job.fn, took_ms)
         if took_ms > self._limits.function_warn_ms:
             log.warning("transaction function %s took %.0f ms; all other writers waited", job.name, took_ms)
         return ended
 
-    def _one_by_one(self, group: list[Job]) -> None:
+    def _one_by_one(self, group: Group) -> None:
         """An interrupted function took the others' transaction with it: they run again, it does not."""
         self._roll_back()
-        innocent = [job for job in group if job.error is None or not _is_interruption(job.error)]
-        self._answer([job for job in group if job not in innocent], set())
+        innocent = [job for job in group.jobs if job.error is None or not _is_interruption(job.error)]
+        self._answer(Group([job for job in group.jobs if job not in innocent]))
         for at, job in enumerate(innocent):
             if self.trouble is not None:
-                self._refuse(innocent[at:])
+                self._refuse(Group(innocent[at:]))
                 return
-            self._run([job])
+            self._begin(Group([job]))()
 
     def _roll_back(self) -> None:
         self._kept.clear()
@@ -288,11 +338,10 @@ class Writer:
                 log.exception("rolling back failed")
 
     def found_damage(self, error: apsw.Error) -> None:
-        """Called by another thread whose reading met a damaged page: nothing more is written."""
+        """Called by one whose reading met a damaged page: nothing more is written."""
         with self._state:
             self._damaged = True
             self.trouble = in_words(error)
-        self._inbox.put(None)
 
     def _in_trouble(self, error: apsw.Error) -> None:
         self._roll_back()
@@ -326,34 +375,39 @@ class Writer:
             self.trouble = None
         log.warning("the disk works again; writing goes on")
 
-    def _refuse(self, group: list[Job], outdated: AbstractSet[Name] = frozenset()) -> None:
-        for job in group:
+    def _refuse(self, group: Group) -> None:
+        for job in group.jobs:
             job.error = Unavailable("store", self.trouble or "The change could not be made durable.")
-        self._answer(group, set(), outdated)
+        group.names = set()
+        self._answer(group)
 
-    def _answer(self, group: list[Job], names: set[str], outdated: AbstractSet[Name] = frozenset()) -> None:
-        if group or outdated:
-            self._call(self._deliver, group, names, outdated)
+    def _answer(self, group: Group) -> None:
+        if group.jobs or group.outdated:
+            self._call(self._deliver, group)
 
-    def _call(self, function: Callable[..., None], *args: Any) -> None:
+    def _call(self, function: Callable[..., object], *args: Any) -> None:
         """On the event loop, in the order of the calls."""
         try:
             self._loop.call_soon_threadsafe(function, *args)
         except RuntimeError:  # the loop is closed: nobody waits any more
             log.warning("the store's answers came after the end")
 
-    def _deliver(self, group: list[Job], names: set[str], outdated: AbstractSet[Name]) -> None:
-        if outdated:
-            self._known.forget(outdated)  # before the answers
-        for job in group:
+    def _deliver(self, group: Group) -> None:
+        if group.outdated:
+            self._known.forget(group.outdated)  # before the answers
+        for job in group.jobs:
             if job.answer.done():
                 continue
             if job.error is not None:
                 job.answer.set_exception(job.error)
             else:
                 job.answer.set_result(job.result)
-        if names:
-            self._notify(names)
+        if group.names:
+            self._notify(group.names)
+
+
+def _nothing() -> None:
+    """An order that has been done already."""
 
 
 def _is_interruption(error: BaseException) -> bool:
