@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-from bench import delivery, large, pages, server, starts
+from bench import delivery, large, pages, server, starts, waiting
 from bench.cases.queues import Deep, Send, Shallow
 from bench.goal import Goal, at_least, at_most, number
 from bench.report import Row
@@ -72,6 +72,9 @@ def others(folder: Path, only: str, quick: bool, say: Say) -> list[Goal]:
         say(delivery.NAME)
         with server.sluiceway(folder, name="delivery", settings=delivery.SETTINGS) as started:
             goals += delivery.measure(started(), quick).goals()
+    if only.lower() in waiting.NAME.lower():
+        say(waiting.NAME)
+        goals += waiting.measure(folder / "waiting", quick).goals()
     if pages.NAME not in wanted and starts.NAME not in wanted:
         return goals
     say("filling a bucket")

@@ -1,4 +1,4 @@
-"""Puts messages into a running server's database at once: a million by requests would take longer than to measure them.
+"""Puts messages into a server's database at once, also beside it while it runs: a million by requests would take longer than to measure them.
 
 One message of each queue is sent by the queue service, the others are its row under the next numbers. The server has
 read nothing of queues that are new and empty, so it finds their messages as if it had taken them itself.
@@ -27,11 +27,16 @@ _BUSY_MS = 60_000
 
 
 def fill(target: Target, names: Sequence[str], count: int, body: str) -> None:
-    """``count`` messages for each queue; the queues are there already, and empty."""
-    connection = apsw.Connection(str(_data(target) / "store.db"))
+    """``count`` messages for each queue of a running server; the queues are there already, and empty."""
+    fill_folder(_data(target), names, count, body, 0)
+
+
+def fill_folder(data: Path, names: Sequence[str], count: int, body: str, checkpoint_pages: int = 10_000) -> None:
+    """The same for a data folder; ``checkpoint_pages`` is 0 where its server does that."""
+    connection = apsw.Connection(str(data / "store.db"))
     connection.set_busy_timeout(_BUSY_MS)
     connection.execute("PRAGMA synchronous=OFF")
-    connection.execute("PRAGMA wal_autocheckpoint=0")
+    connection.execute(f"PRAGMA wal_autocheckpoint={checkpoint_pages}")
     queues = Queues(Scope(_ACCOUNT, REGION), QueueSettings())
     for name in names:
         for begin in range(0, count, _BATCH):

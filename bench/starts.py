@@ -78,19 +78,19 @@ def _start(data: Path, about: Starts | None) -> float:
     began = time.perf_counter()
     with subprocess.Popen(command, stdout=subprocess.DEVNULL, env=environment(data.parent)) as process:
         try:
-            taken = _first_answer(process, data, port) - began
+            taken = first_answer(process, data, port) - began
             if about is not None:
                 time.sleep(IDLE_S)
-                about.idle = _sizes(process.pid)
+                about.idle = sizes_of(process.pid)
                 _use(Target("sluiceway", port, process.pid, key_of(data)))
                 time.sleep(IDLE_S)
-                about.used = _sizes(process.pid)
+                about.used = sizes_of(process.pid)
             return taken
         finally:
             process.terminate()
 
 
-def _first_answer(process: subprocess.Popen[bytes], data: Path, port: int) -> float:
+def first_answer(process: subprocess.Popen[bytes], data: Path, port: int) -> float:
     """When a list of the buckets was answered; asked again every few milliseconds until somebody listens."""
     while process.poll() is None:
         connection = Connection(port, time.perf_counter)
@@ -115,7 +115,7 @@ def _use(target: Target) -> None:
     client.list_objects_v2(Bucket="used")
 
 
-def _sizes(pid: int) -> dict[str, int]:
+def sizes_of(pid: int) -> dict[str, int]:
     """Rss and Pss in bytes (proc(5), smaps_rollup)."""
     text = Path(f"/proc/{pid}/smaps_rollup").read_text()
     return {name: int(size) * 1024 for name, size in re.findall(r"^(Rss|Pss):\s+(\d+) kB", text, re.M)}

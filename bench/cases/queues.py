@@ -58,6 +58,7 @@ class Queue(Case):
 
 class Send(Case):
     name = "SQS send"
+    connections = 32
 
     def prepare(self, target: Target) -> Made:
         return {"url": target.client("sqs").create_queue(QueueName="bench-send")["QueueUrl"]}
@@ -71,6 +72,7 @@ class Shallow(Case):
     """Out of one of many queues that hold at most 100: each script begins with another, and passes over empty ones."""
 
     name = "SQS receive + delete, of 100"
+    connections = 32
     moto = False
     queues = 300
     waiting = 100

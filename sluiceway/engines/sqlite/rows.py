@@ -366,8 +366,8 @@ class SqliteTx(SqliteView):
 
     def delete(self, table: str, key: Key) -> None:
         """See ``core.store.Tx``."""
-        self._wrote = True
-        self._rows(table_sql(table).delete, (pack(key),))
+        statements = table_sql(table)
+        self._execute(statements.create, statements.delete, (pack(key),))
         if table in self._busy:
             self._unwritten.pop((table, key), None)
             self._kept.drop((table, key))

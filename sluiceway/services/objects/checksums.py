@@ -10,6 +10,7 @@ import base64
 import hashlib
 import zlib
 from collections.abc import Callable, Mapping, Sequence
+from functools import cache
 from typing import Any, Final, Protocol
 
 from sluiceway.errors import Invalid
@@ -46,6 +47,7 @@ class _Crc:
         return self._value.to_bytes(self._size, "big")
 
 
+@cache
 def _crt() -> Any:
     """AWS's library, loaded with the first checksum that needs it: 7 MiB that a start does not wait for."""
     from awscrt import checksums

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Any, Final
@@ -13,6 +14,8 @@ from sluiceway.services.objects.values import Actor, Kept, StoredObject
 _LATER: Final = ("ObjectTagging:", "ObjectAcl:", "LifecycleExpiration:", "LifecycleTransition", "ObjectRestore:Delete")
 #: What a delete marker has for an ETag: that of nothing.
 _NO_BYTES: Final = "d41d8cd98f00b204e9800998ecf8427e"
+#: Keys that quoting leaves as they are, most by far.
+_PLAIN: Final = re.compile(r"[A-Za-z0-9_.~/-]*").fullmatch
 
 
 @lru_cache(maxsize=64)  # the changes of one commit have the same time
@@ -39,7 +42,7 @@ def record(
 
     ``sequencer`` is the change's place in the bucket's history: events of one key compare by it.
     """
-    thing: dict[str, Any] = {"key": quote_plus(key, safe="/")}
+    thing: dict[str, Any] = {"key": key if _PLAIN(key) else quote_plus(key, safe="/")}
     if isinstance(stored, StoredObject):
         thing["size"] = stored.size
         thing["eTag"] = stored.etag
