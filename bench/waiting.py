@@ -53,8 +53,9 @@ def measure(data: Path, quick: bool) -> Waiting:
     """``data`` is a folder that is not there yet."""
     found = Waiting(QUICK_COUNT if quick else COUNT)
     with _server(data) as (target, _):
-        url = target.client("sqs").create_queue(QueueName=_QUEUE)["QueueUrl"]
-        found.before = _used(target, url)
+        client = target.client("sqs")
+        client.create_queue(QueueName=_QUEUE)
+        found.before = _used(target, client.create_queue(QueueName="empty")["QueueUrl"])
     began = time.perf_counter()
     fill_folder(data, [_QUEUE], found.count, BODY)
     found.filled_s = time.perf_counter() - began
@@ -63,7 +64,7 @@ def measure(data: Path, quick: bool) -> Waiting:
     for _ in range(ROUNDS):
         with _server(data) as (target, seconds):
             found.starts.append(seconds)
-            found.after = _used(target, _at(url, target))
+            found.after = _used(target, _url(target.port))
     return found
 
 
@@ -87,8 +88,7 @@ def _answering(process: subprocess.Popen[bytes], data: Path, port: int) -> Targe
         connection = Connection(port, time.perf_counter)
         try:
             target = Target("sluiceway", port, process.pid, key_of(data))
-            url = f"http://127.0.0.1:{port}/000000000000/{_QUEUE}"
-            connection.ask(call(target, "ReceiveMessage", QueueUrl=url, VisibilityTimeout=0))
+            connection.ask(call(target, "ReceiveMessage", QueueUrl=_url(port), VisibilityTimeout=0))
         except (OSError, ValueError):
             time.sleep(0.003)
             continue
@@ -97,8 +97,8 @@ def _answering(process: subprocess.Popen[bytes], data: Path, port: int) -> Targe
     raise RuntimeError("the server did not start")
 
 
-def _at(url: str, target: Target) -> str:
-    return f"http://127.0.0.1:{target.port}/{url.split('/', 3)[3]}"
+def _url(port: int) -> str:
+    return f"http://127.0.0.1:{port}/000000000000/{_QUEUE}"
 
 
 def _used(target: Target, url: str) -> int:
