@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, Final, TypeVar
 
 from sluiceway.core.store import Key, Tx, View
+from sluiceway.services import counts
 
 USERS: Final = "users"  # (name)
 KEYS: Final = "access_keys"  # (access key id)
@@ -134,7 +135,7 @@ def save(tx: Tx, table: str, key: Key, row: User | Role | AccessKey | ManagedPol
 
 def remove(tx: Tx, table: str, key: Key) -> None:
     """Delete the row and tell who keeps keys in memory."""
-    tx.delete(table, key)
+    counts.delete(tx, table, key)
     tx.on_commit(WAKE)
 
 

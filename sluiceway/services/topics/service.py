@@ -17,6 +17,7 @@ from sluiceway.core.identity import Scope
 from sluiceway.core.reaction import Reaction, RetryPolicy, Target
 from sluiceway.core.store import Tx, View
 from sluiceway.errors import AlreadyExists, DomainError, Invalid, NotFound, Throttled, TooLarge
+from sluiceway.services import counts
 from sluiceway.services.accounts.named import NamedPrincipals
 from sluiceway.services.reactions import Reactions
 from sluiceway.services.topics import attributes as rules
@@ -84,7 +85,7 @@ class Topics:
             return _same(known, given, given_tags, policy)
         if len(given_tags) > self.limits.tags_max:
             raise Invalid("tag_count", "Could not complete request: tag quota of per resource exceeded")
-        if sum(1 for _ in tx.scan(TOPICS, limit=self.limits.topics_max)) >= self.limits.topics_max:
+        if not counts.one_more(tx, TOPICS, self.limits.topics_max):
             raise Throttled("topics", "Topic limit exceeded")
         memory = new_id() if given.get("FifoTopic") == "true" else ""
         topic = Topic(name, tx.now_ms, given, given_tags, policy, memory=memory)
@@ -116,7 +117,7 @@ class Topics:
             self._erase(tx, subscription, at_once=False)
         clearing.discard(tx, topic)
         self._reactions.clear(tx, log_of(name))
-        tx.delete(TOPICS, (name,))
+        counts.delete(tx, TOPICS, (name,))
 
     def listed(self, view: View, after: str = "", limit: int | None = None) -> list[Topic]:
         """Topics by name, after ``after``."""
