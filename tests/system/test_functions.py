@@ -347,6 +347,36 @@ def test_bad_functions_are_refused(server: ServerProcess, python: str, role: str
         server.client("lambda").create_function(**(good | change))
 
 
+def test_outcomes_and_dead_letters_go_to_nothing_with_groups(server: ServerProcess, python: str, role: str) -> None:
+    """AWS Lambda Developer Guide, "Capturing records of Lambda asynchronous invocations": standard queues and topics."""
+    client = server.client("lambda")
+    fifo = {"sqs": "arn:aws:sqs:us-east-1:000000000000:q.fifo", "sns": "arn:aws:sns:us-east-1:000000000000:t.fifo"}
+    standard = fifo["sqs"].removesuffix(".fifo")
+    kept = client.put_function_event_invoke_config(
+        FunctionName=python, MaximumRetryAttempts=1, DestinationConfig={"OnFailure": {"Destination": standard}}
+    )
+    refused = "InvalidParameterValueException.*FIFO"
+    for arn in fifo.values():
+        for which in ("OnSuccess", "OnFailure"):
+            wanted = {"FunctionName": python, "DestinationConfig": {which: {"Destination": arn}}}
+            with pytest.raises(ClientError, match=refused):
+                client.put_function_event_invoke_config(**wanted)
+            with pytest.raises(ClientError, match=refused):
+                client.update_function_event_invoke_config(**wanted)
+        letters = {"TargetArn": arn}
+        with pytest.raises(ClientError, match=refused):
+            client.update_function_configuration(FunctionName=python, DeadLetterConfig=letters, Description="changed")
+        with pytest.raises(ClientError, match=refused):
+            client.create_function(FunctionName="fifo", Runtime="python3.11", Handler="main.handler", Role=role,
+                                   Code={"ZipFile": archive(main__py=PYTHON)}, DeadLetterConfig=letters)  # fmt: skip
+    found = client.get_function_event_invoke_config(FunctionName=python)
+    assert (found["DestinationConfig"], found["MaximumRetryAttempts"]) == (kept["DestinationConfig"], 1)
+    configuration = client.get_function_configuration(FunctionName=python)
+    assert "DeadLetterConfig" not in configuration and configuration["Description"] != "changed"
+    assert "fifo" not in [function["FunctionName"] for function in client.list_functions()["Functions"]]
+    client.delete_function_event_invoke_config(FunctionName=python)
+
+
 def test_archives_that_lead_outside_are_refused(server: ServerProcess, role: str) -> None:
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w") as made:
