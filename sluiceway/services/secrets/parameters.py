@@ -91,9 +91,7 @@ class Parameters:
         kind = type or (old.type if old else "")
         if kind not in TYPES:
             raise Invalid("type", "A parameter type is required when you create a parameter.")
-        level = tier or (old.tier if old else "Standard")
-        if level == "Intelligent-Tiering":
-            level = "Advanced" if len(value.encode()) > self._limits.parameter_bytes_max else "Standard"
+        level = self._tier(tier or (old.tier if old else "Standard"), value)
         self._check(name, value, level, allowed_pattern, tags or {})
         if old is None and not counts.one_more(tx, PARAMETERS, self._limits.parameters_max):
             raise Conflict("limit", f"You have exceeded the number of parameters: {self._limits.parameters_max}.")
@@ -202,6 +200,11 @@ class Parameters:
 
     def _save(self, tx: Tx, parameter: Parameter) -> None:
         tx.put(PARAMETERS, (parameter.name,), asdict(parameter))
+
+    def _tier(self, asked: str, value: str) -> str:
+        if asked != "Intelligent-Tiering":
+            return asked
+        return "Advanced" if len(value.encode()) > self._limits.parameter_bytes_max else "Standard"
 
     def _check(self, name: str, value: str, tier: str, pattern: str, tags: Mapping[str, str]) -> None:
         self._check_name(name)
