@@ -14,7 +14,7 @@ from typing import Any
 from sluiceway.config import TopicSettings
 from sluiceway.core.clock import new_id, new_token
 from sluiceway.core.identity import Scope
-from sluiceway.core.reaction import Reaction, RetryPolicy, Target
+from sluiceway.core.reaction import Letter, Reaction, RetryPolicy, Target
 from sluiceway.core.store import Tx, View
 from sluiceway.errors import AlreadyExists, DomainError, Invalid, NotFound, Throttled, TooLarge
 from sluiceway.services import counts
@@ -204,6 +204,13 @@ class Topics:
     def publish(self, tx: Tx, name: str, publication: Publication) -> str:
         """Append a message; its id. Raises ``NotFound("topic")``, ``Invalid``, ``TooLarge("message")``."""
         return self.post(tx, name, publication).message_id
+
+    def send_letter(self, tx: Tx, name: str, letter: Letter) -> None:
+        """Publish a dead letter; raises as ``publish``."""
+        attributes = {
+            key: {"Type": one["DataType"], "Value": one["StringValue"]} for key, one in letter.attributes.items()
+        }
+        self.publish(tx, name, Publication(letter.body, attributes=attributes))
 
     def post(self, tx: Tx, name: str, publication: Publication) -> Published:
         """``publish`` with a FIFO topic's sequence number."""
