@@ -31,6 +31,7 @@ from sluiceway.services.documents import Documents
 from sluiceway.services.documents.domains import Domains
 from sluiceway.services.function_logs import FunctionLogs
 from sluiceway.services.functions import Functions
+from sluiceway.services.functions.letters import PolicyOf, RoleGuard
 from sluiceway.services.mappings import Mappings, Sources
 from sluiceway.services.objects import Objects
 from sluiceway.services.objects.rows import BODIES, BUCKETS, OBJECTS, SETTINGS
@@ -95,7 +96,11 @@ class Services:
         self.keys = Keys(scope, settings.secrets, sealer)
         self.signer = LaterSigner(place.data)
         self.queues = Queues(scope, settings.queues, self.keys.check_usable, Envelopes(self.signer, place.url).finish)
-        self.reactions = Reactions(settings.reactions, self.queues, LetterGuard(self.queues, scope))
+        policies: dict[str, PolicyOf] = {
+            "sqs": self.queues.policy, "sns": lambda view, name: self.topics.policy(view, name),
+        }  # fmt: skip
+        guards = (LetterGuard(self.queues, scope), RoleGuard(scope, self.caller_of, policies))
+        self.reactions = Reactions(settings.reactions, self.queues, *guards, topics=lambda: self.topics)
         self.topics = Topics(scope, settings.topics, self.reactions)
         self.functions = Functions(scope, settings.functions, self.reactions)
         self.logs = FunctionLogs(settings.functions)

@@ -19,6 +19,7 @@ from sluiceway.config import ApiSettings
 from sluiceway.core.clock import new_id
 from sluiceway.core.store import Tx, View
 from sluiceway.errors import AlreadyExists, Invalid, NotFound, Throttled
+from sluiceway.services import counts
 
 _PEOPLE: Final = "people"
 _BY_EMAIL: Final = "people_by_email"
@@ -100,7 +101,7 @@ class People:
         key = email.casefold()
         if tx.get(_BY_EMAIL, (key,)) is not None:
             raise AlreadyExists("person", "There is an account with this address already.")
-        if sum(1 for _ in tx.scan(_PEOPLE, limit=self._limits.people_max)) >= self._limits.people_max:
+        if not counts.one_more(tx, _PEOPLE, self._limits.people_max):
             raise Throttled("people", "There are too many accounts.")
         person = Person(new_id(), email, name or email.partition("@")[0], password_hash, tx.now_ms)
         tx.put(_PEOPLE, (person.id,), asdict(person))
@@ -133,7 +134,7 @@ class People:
         """Delete the account. Raises ``NotFound("person")``."""
         person = self.get(tx, person_id)
         tx.delete(_BY_EMAIL, (person.email.casefold(),))
-        tx.delete(_PEOPLE, (person.id,))
+        counts.delete(tx, _PEOPLE, (person.id,))
         self._end_sessions(tx, person_id)
 
     # -- codes

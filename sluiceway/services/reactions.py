@@ -38,6 +38,13 @@ class DeadLetterQueues(Protocol):
         """Send a message; raises a ``DomainError`` if the queue is gone or refuses it."""
 
 
+class DeadLetterTopics(Protocol):
+    """The topic service, as far as dead letters need it."""
+
+    def send_letter(self, tx: Tx, name: str, letter: Letter) -> None:
+        """Publish it; raises a ``DomainError`` if the topic is gone or refuses it."""
+
+
 @dataclass(frozen=True, slots=True)
 class Report:
     """What became of some events of one reaction, to be recorded in one transaction.
@@ -60,23 +67,26 @@ class Report:
     error: str = ""
 
 
-#: Raises a ``DomainError`` if the reaction may not send dead letters to the queue of this name.
-LetterGuard = Callable[[View, Reaction, str], None]
+#: Raises a ``DomainError`` if the reaction may not send dead letters to this queue or topic.
+LetterGuard = Callable[[View, Reaction, Arn], None]
 
 
 class Reactions:
-    """The rows of reactions. ``queues`` receives dead letters of reactions that name a queue, as far as
-    ``guard`` allows; what it refuses is kept here."""
+    """The rows of reactions. ``queues`` receives dead letters of reactions that name a queue, and ``topics()`` (which
+    need reactions themselves) of those that name a topic, as far as all ``guards`` allow; what one refuses is kept
+    here."""
 
     def __init__(
         self,
         limits: ReactionSettings,
         queues: DeadLetterQueues | None = None,
-        guard: LetterGuard | None = None,
+        *guards: LetterGuard,
+        topics: Callable[[], DeadLetterTopics] | None = None,
     ) -> None:
         self._limits = limits
         self._queues = queues
-        self._guard = guard
+        self._guards = guards
+        self._topics = topics
 
     def create(self, tx: Tx, reaction: Reaction, start: int | None = None) -> None:
         """Add ``reaction``; its cursor stands at ``start``, or at the log's end if None.
@@ -295,9 +305,13 @@ class Reactions:
         return int(fresh)
 
     def _send_letter(self, tx: Tx, queues: DeadLetterQueues, reaction: Reaction, offset: int, letter: Letter) -> None:
-        name = Arn.parse(reaction.dead_letter or "").resource
-        if self._guard is not None:
-            self._guard(tx, reaction, name)
+        place = Arn.parse(reaction.dead_letter or "")
+        for guard in self._guards:
+            guard(tx, reaction, place)
+        name = place.resource
+        if place.service == "sns" and self._topics is not None:
+            self._topics().send_letter(tx, name, letter)
+            return
         fifo = name.endswith(".fifo")
         queues.send(
             tx,

@@ -20,6 +20,7 @@ from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError
+from helpers.cli import on
 from helpers.server import TRUST, ServerProcess, eventually
 
 PYTHON = """
@@ -246,6 +247,39 @@ def test_asynchronous_invocations_are_kept_and_run(server: ServerProcess, python
     assert got == wanted
 
 
+def test_dead_letters_go_to_a_topic_if_the_role_may_publish_there(
+    server: ServerProcess, python: str, role: str
+) -> None:
+    client, sns, sqs = server.client("lambda"), server.client("sns"), server.client("sqs")
+    topic = sns.create_topic(Name="letters")["TopicArn"]
+    namesake = sqs.create_queue(QueueName="letters")["QueueUrl"]
+    queue, allow = "arn:aws:sqs:us-east-1:000000000000:behind", {"Effect": "Allow", "Resource": "*"}
+    policy = {"Statement": [{**allow, "Principal": {"Service": "sns.amazonaws.com"}, "Action": "sqs:SendMessage"}]}
+    url = sqs.create_queue(QueueName="behind", Attributes={"Policy": json.dumps(policy)})["QueueUrl"]
+    sns.subscribe(TopicArn=topic, Protocol="sqs", Endpoint=queue)
+    client.create_function(FunctionName="hapless", Runtime="python3.11", Handler="main.handler", Role=role, Timeout=10,
+                           Code={"ZipFile": archive(main__py=PYTHON)}, DeadLetterConfig={"TargetArn": topic})  # fmt: skip
+    client.put_function_event_invoke_config(FunctionName="hapless", MaximumRetryAttempts=0)
+
+    def failed() -> str:
+        answer = client.invoke(FunctionName="hapless", InvocationType="Event", Payload=b'{"do": "fail"}')
+        return str(answer["ResponseMetadata"]["RequestId"])
+
+    failed()
+    kept = eventually(lambda: json.loads(on(server, "reactions", "show", "function:hapless", "--json"))["dead_letters"])
+    assert "no luck" in kept[0]["reason"] and "not authorized to perform: sns:Publish" in kept[0]["reason"]
+    document = json.dumps({"Version": "2012-10-17", "Statement": [{**allow, "Action": "sns:Publish"}]})
+    server.client("iam").put_role_policy(RoleName="runner", PolicyName="letters", PolicyDocument=document)
+    request_id = failed()
+    [message] = eventually(lambda: sqs.receive_message(QueueUrl=url, WaitTimeSeconds=1).get("Messages"))
+    told = json.loads(message["Body"])
+    assert (told["TopicArn"], json.loads(told["Message"])) == (topic, {"do": "fail"})
+    assert told["MessageAttributes"]["RequestID"] == {"Type": "String", "Value": request_id}
+    assert told["MessageAttributes"]["ErrorCode"] == {"Type": "Number", "Value": "200"}
+    assert "Messages" not in sqs.receive_message(QueueUrl=namesake)  # a queue of the topic's name has no part in it
+    server.client("iam").delete_role_policy(RoleName="runner", PolicyName="letters")
+
+
 def test_new_code_is_used_at_once(server: ServerProcess, role: str) -> None:
     client = server.client("lambda")
     for text in ("one", "two", "three"):
@@ -345,6 +379,36 @@ def test_bad_functions_are_refused(server: ServerProcess, python: str, role: str
             "Code": {"ZipFile": archive(main__py=PYTHON)}}  # fmt: skip
     with pytest.raises(ClientError, match=code):
         server.client("lambda").create_function(**(good | change))
+
+
+def test_outcomes_and_dead_letters_go_to_nothing_with_groups(server: ServerProcess, python: str, role: str) -> None:
+    """AWS Lambda Developer Guide, "Capturing records of Lambda asynchronous invocations": standard queues and topics."""
+    client = server.client("lambda")
+    fifo = {"sqs": "arn:aws:sqs:us-east-1:000000000000:q.fifo", "sns": "arn:aws:sns:us-east-1:000000000000:t.fifo"}
+    standard = fifo["sqs"].removesuffix(".fifo")
+    kept = client.put_function_event_invoke_config(
+        FunctionName=python, MaximumRetryAttempts=1, DestinationConfig={"OnFailure": {"Destination": standard}}
+    )
+    refused = "InvalidParameterValueException.*FIFO"
+    for arn in fifo.values():
+        for which in ("OnSuccess", "OnFailure"):
+            wanted = {"FunctionName": python, "DestinationConfig": {which: {"Destination": arn}}}
+            with pytest.raises(ClientError, match=refused):
+                client.put_function_event_invoke_config(**wanted)
+            with pytest.raises(ClientError, match=refused):
+                client.update_function_event_invoke_config(**wanted)
+        letters = {"TargetArn": arn}
+        with pytest.raises(ClientError, match=refused):
+            client.update_function_configuration(FunctionName=python, DeadLetterConfig=letters, Description="changed")
+        with pytest.raises(ClientError, match=refused):
+            client.create_function(FunctionName="fifo", Runtime="python3.11", Handler="main.handler", Role=role,
+                                   Code={"ZipFile": archive(main__py=PYTHON)}, DeadLetterConfig=letters)  # fmt: skip
+    found = client.get_function_event_invoke_config(FunctionName=python)
+    assert (found["DestinationConfig"], found["MaximumRetryAttempts"]) == (kept["DestinationConfig"], 1)
+    configuration = client.get_function_configuration(FunctionName=python)
+    assert "DeadLetterConfig" not in configuration and configuration["Description"] != "changed"
+    assert "fifo" not in [function["FunctionName"] for function in client.list_functions()["Functions"]]
+    client.delete_function_event_invoke_config(FunctionName=python)
 
 
 def test_archives_that_lead_outside_are_refused(server: ServerProcess, role: str) -> None:

@@ -65,23 +65,24 @@ def connected() -> Transport:
     return transport
 
 
-@in_no_time
-async def test_a_connection_that_asks_nothing_is_closed() -> None:
-    transport = connected()
-    await asyncio.sleep(19)
+async def ends_after(transport: Transport, seconds: float, how: str) -> None:
+    await asyncio.sleep(seconds - 1)
     assert not transport.ended
     await asyncio.sleep(2)
-    assert transport.ended == "closed"
+    assert transport.ended == how
+
+
+@in_no_time
+async def test_a_connection_that_asks_nothing_is_closed() -> None:
+    await ends_after(connected(), 20, "closed")
 
 
 @in_no_time
 async def test_an_idle_connection_is_closed_after_its_answer() -> None:
     transport = connected()
     transport.protocol.data_received(ASK)
-    await asyncio.sleep(74)
-    assert transport.written.endswith(b"here you are") and not transport.ended
-    await asyncio.sleep(2)
-    assert transport.ended == "closed"
+    await ends_after(transport, 75, "closed")
+    assert transport.written.endswith(b"here you are")
 
 
 @in_no_time
@@ -92,10 +93,7 @@ async def test_a_reader_that_takes_an_answer_late_is_idle_from_then_on() -> None
     await asyncio.sleep(100)
     assert not transport.ended  # its time is that of a slow reader, not that of an idle client
     transport.protocol.resume_writing()
-    await asyncio.sleep(74)
-    assert not transport.ended
-    await asyncio.sleep(2)
-    assert transport.ended == "closed"
+    await ends_after(transport, 75, "closed")
 
 
 @in_no_time
@@ -103,7 +101,4 @@ async def test_a_reader_that_takes_nothing_is_cut_off() -> None:
     transport = connected()
     transport.full = True
     transport.protocol.data_received(ASK)
-    await asyncio.sleep(299)
-    assert not transport.ended
-    await asyncio.sleep(2)
-    assert transport.ended == "aborted"
+    await ends_after(transport, 300, "aborted")

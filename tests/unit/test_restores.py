@@ -10,12 +10,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from helpers.waiting import until
 
 from sluiceway.config import ObjectSettings, StoreSettings
 from sluiceway.core.identity import Scope
 from sluiceway.core.wakeups import Wakeups
 from sluiceway.engines.sqlite import SqliteStore, open_store
-from sluiceway.errors import Conflict, DomainError
+from sluiceway.errors import Conflict, DomainError, Unavailable
+from sluiceway.services import tending
 from sluiceway.services.objects import Objects
 from sluiceway.services.objects.restore_runner import RestoreRunner
 from sluiceway.services.objects.restores import RESTORES, TIMES, check_readable, restore_of
@@ -240,3 +242,37 @@ async def test_the_runner_goes_on_after_a_crash(bench: Bench) -> None:
         with contextlib.suppress(asyncio.CancelledError):
             await task
     assert (await bench.events()).count("ObjectRestore:Completed") == 6
+
+
+async def test_a_pass_that_fails_is_told_and_made_again(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    stored = await bench.put("a")
+    await bench.ask("a")
+    bench.clock.ms += 3_600_000
+    failures = [ValueError("a row that can't be read"), Unavailable("disk", "the disk is full")]
+
+    class Failing:
+        """The store, which refuses at first."""
+
+        async def view(self, fn: Any, *args: Any) -> Any:
+            return await bench.store.view(fn, *args)
+
+        async def commit(self, fn: Any, *args: Any) -> Any:
+            if failures:
+                raise failures.pop(0)
+            return await bench.store.commit(fn, *args)
+
+    monkeypatch.setattr(tending, "AGAIN_S", 0.01)
+    failing: Any = Failing()
+    task = asyncio.create_task(
+        RestoreRunner(failing, bench.service.restoring, bench.wakeups, bench.clock, bench.limits).run()
+    )
+    try:
+        await until(lambda: bench.is_readable(stored))
+    finally:
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await task
+    told = [record.getMessage() for record in caplog.records]
+    assert told == ["restores are not carried out for now", "restores are not carried out for now: the disk is full"]

@@ -42,7 +42,7 @@ from sluiceway.reactions.dispatcher import Dispatcher
 from sluiceway.reactions.targets.catalog import topic_targets
 from sluiceway.reactions.targets.signing import open_signer
 from sluiceway.services.access import authorize
-from sluiceway.services.accounts.rows import USERS, User
+from sluiceway.services.accounts.rows import USERS, User, save
 from sluiceway.services.outbox import Outbox
 from sluiceway.services.queues import Queues
 from sluiceway.services.reactions import Reactions
@@ -229,7 +229,7 @@ async def test_policies_hold(server: Server) -> None:
     assert (code, status) == ("AuthorizationError", 403) and "is not authorized to perform" in words
     assert (await refused(stranger.list_topics))[1] == 403
     known = User(READER.name, READER.id, READER.arn, "/", "", 0)
-    await server.store.commit(lambda tx: tx.put(USERS, (known.name,), known.to_json()))
+    await server.store.commit(save, USERS, (known.name,), known)
     statement = {"Effect": "Allow", "Principal": {"AWS": READER.arn}, "Action": "sns:Publish", "Resource": arn}
     policy = json.dumps({"Version": "2012-10-17", "Statement": [statement]})
     await call(root.set_topic_attributes, TopicArn=arn, AttributeName="Policy", AttributeValue=policy)

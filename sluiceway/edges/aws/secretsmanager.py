@@ -42,7 +42,7 @@ class _SecretsManager:
             kms_key_id=params.get("KmsKeyId") or "",
             tags=_tags_in(params),
         )
-        return {"ARN": secret.arn, "Name": secret.name, "VersionId": version}
+        return {**_named(secret), "VersionId": version}
 
     async def get_value(self, call: Call) -> Output:
         params = call.params
@@ -63,12 +63,7 @@ class _SecretsManager:
             token=params.get("ClientRequestToken"),
             stages=params.get("VersionStages") or ("AWSCURRENT",),
         )
-        return {
-            "ARN": secret.arn,
-            "Name": secret.name,
-            "VersionId": version.id,
-            "VersionStages": version.stages,
-        }
+        return {**_named(secret), "VersionId": version.id, "VersionStages": version.stages}
 
     async def update(self, call: Call) -> Output:
         params = call.params
@@ -80,7 +75,7 @@ class _SecretsManager:
             description=params.get("Description"),
             kms_key_id=params.get("KmsKeyId"),
         )
-        return {"ARN": secret.arn, "Name": secret.name, "VersionId": version}
+        return {**_named(secret), "VersionId": version}
 
     async def describe(self, call: Call) -> Output:
         def read(view: View) -> Output:

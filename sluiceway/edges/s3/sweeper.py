@@ -2,21 +2,15 @@
 
 from __future__ import annotations
 
-import asyncio
-import logging
 from collections import Counter
 
 from sluiceway.core.blobs import Blobs
 from sluiceway.core.store import Store
 from sluiceway.core.wakeups import Wakeups
-from sluiceway.errors import Unavailable
 from sluiceway.services.objects import garbage
+from sluiceway.services.tending import tend
 
-log = logging.getLogger(__name__)
-
-#: Seconds until blobs that were being read are tried again, and those that the disk would not delete.
-_READ_AGAIN_S = 1.0
-_FAILED_AGAIN_S = 5.0
+_READ_AGAIN_S = 1.0  # until blobs that were being read are tried again
 
 
 class BlobSweeper:
@@ -31,17 +25,10 @@ class BlobSweeper:
 
     async def run(self) -> None:
         """Sweep until cancelled."""
-        while True:
-            woken = self._wakeups.expect(garbage.GARBAGE)
-            try:
-                again_s = _READ_AGAIN_S if await self.sweep() else None
-            except Unavailable as error:
-                log.warning("deleted blobs stay on disk for now: %s", error.message)
-                again_s = _FAILED_AGAIN_S
-            try:
-                await asyncio.wait_for(woken, again_s)
-            except TimeoutError:
-                continue
+        await tend(self._wakeups, garbage.GARBAGE, self._pass, "deleted blobs stay on disk")
+
+    async def _pass(self) -> float | None:
+        return _READ_AGAIN_S if await self.sweep() else None
 
     async def sweep(self) -> bool:
         """Delete all that waits and is not being read; whether something is left."""

@@ -10,6 +10,7 @@ from sluiceway.config import SecuritySettings
 from sluiceway.core.identity import Scope
 from sluiceway.core.store import Tx, View
 from sluiceway.errors import AlreadyExists, Conflict, NotFound
+from sluiceway.services import counts
 from sluiceway.services.accounts import holders
 from sluiceway.services.accounts.aws_policies import AWS_POLICIES
 from sluiceway.services.accounts.rows import (
@@ -40,7 +41,7 @@ class ManagedPolicies:
         arn = f"arn:aws:iam::{self._scope.account}:policy{path}{name}"
         if tx.get(POLICIES, (arn,)) is not None:
             raise AlreadyExists("policy", f"A policy called {name} already exists. Duplicate names are not allowed.")
-        if sum(1 for _ in tx.scan(POLICIES, limit=self._limits.policies_max)) >= self._limits.policies_max:
+        if not counts.one_more(tx, POLICIES, self._limits.policies_max):
             raise Conflict("limit", f"Cannot exceed quota for PoliciesPerAccount: {self._limits.policies_max}")
         versions = {"v1": (self._checked(text), tx.now_ms)}
         policy_id = new_unique_id("ANPA")

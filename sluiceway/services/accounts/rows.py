@@ -5,9 +5,10 @@ from __future__ import annotations
 import secrets
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from typing import Any, Final, TypeVar
+from typing import Final, TypeVar
 
 from sluiceway.core.store import Key, Tx, View
+from sluiceway.services import counts
 
 USERS: Final = "users"  # (name)
 KEYS: Final = "access_keys"  # (access key id)
@@ -34,10 +35,6 @@ class User:
     attached: list[str] = field(default_factory=list)
     tags: dict[str, str] = field(default_factory=dict)
 
-    def to_json(self) -> dict[str, Any]:
-        """The row."""
-        return asdict(self)
-
 
 @dataclass(frozen=True, slots=True)
 class Role:
@@ -55,10 +52,6 @@ class Role:
     attached: list[str] = field(default_factory=list)
     tags: dict[str, str] = field(default_factory=dict)
 
-    def to_json(self) -> dict[str, Any]:
-        """The row."""
-        return asdict(self)
-
 
 @dataclass(frozen=True, slots=True)
 class AccessKey:
@@ -69,10 +62,6 @@ class AccessKey:
     sealed: str
     active: bool
     created_ms: int
-
-    def to_json(self) -> dict[str, Any]:
-        """The row."""
-        return asdict(self)
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,10 +83,6 @@ class ManagedPolicy:
     def document(self) -> str:
         """The text of the version in force."""
         return self.versions[self.default][0]
-
-    def to_json(self) -> dict[str, Any]:
-        """The row."""
-        return asdict(self)
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,13 +113,13 @@ def get_as(view: View, table: str, key: Key, kind: type[T]) -> T | None:
 
 def save(tx: Tx, table: str, key: Key, row: User | Role | AccessKey | ManagedPolicy) -> None:
     """Write the row and tell who keeps keys in memory."""
-    tx.put(table, key, row.to_json())
+    tx.put(table, key, asdict(row))
     tx.on_commit(WAKE)
 
 
 def remove(tx: Tx, table: str, key: Key) -> None:
     """Delete the row and tell who keeps keys in memory."""
-    tx.delete(table, key)
+    counts.delete(tx, table, key)
     tx.on_commit(WAKE)
 
 

@@ -10,6 +10,7 @@ from sluiceway.config import SecuritySettings
 from sluiceway.core.identity import Scope
 from sluiceway.core.store import Tx, View
 from sluiceway.errors import AlreadyExists, Conflict, NotFound
+from sluiceway.services import counts
 from sluiceway.services.accounts import holders
 from sluiceway.services.accounts.rows import (
     KEYS,
@@ -42,7 +43,7 @@ class Users:
         holders.check_tags(tags or {}, self._limits.tags_max)
         if tx.get(USERS, (name,)) is not None:
             raise AlreadyExists("user", f"User with name {name} already exists.")
-        if sum(1 for _ in tx.scan(USERS, limit=self._limits.users_max)) >= self._limits.users_max:
+        if not counts.one_more(tx, USERS, self._limits.users_max):
             raise Conflict("limit", f"Cannot exceed quota for UsersPerAccount: {self._limits.users_max}")
         arn = f"arn:aws:iam::{self._scope.account}:user{path}{name}"
         user = User(name, new_unique_id("AIDA"), arn, path, token_hex(32), tx.now_ms, tags=tags_of(tags))

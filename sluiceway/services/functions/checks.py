@@ -98,6 +98,16 @@ def _check_environment(environment: dict[str, str], limits: FunctionSettings) ->
         )
 
 
+def check_outcome_target(arn: str) -> None:
+    """Where outcomes and dead letters go is a standard queue or topic, or a function, never a FIFO one (AWS Lambda
+    Developer Guide, "Capturing records of Lambda asynchronous invocations"): they have no group. Raises
+    ``Invalid("value")``.
+    """
+    if arn.endswith(".fifo"):
+        raise Invalid("value", f"The destination ARN {arn[:300]} is invalid: FIFO queues and FIFO topics are not supported "
+                      "as destinations or dead-letter queues.")  # fmt: skip
+
+
 def statement_of(arn: str, params: dict[str, Any]) -> dict[str, Any]:
     """The policy statement of an AddPermission. Raises ``Invalid("value")``."""
     if not _ACTION.fullmatch(params["Action"]):

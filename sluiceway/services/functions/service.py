@@ -50,6 +50,7 @@ class Functions:
         if self.plain_name(name) != name:
             raise Invalid("name", f"The function name {name[:200]!r} is not valid.")
         checks.check_settings(settings, self.limits)
+        checks.check_outcome_target(settings.dead_letter)
         if tx.get(FUNCTIONS, (name,)) is not None:
             raise AlreadyExists("function", f"Function already exist: {name}")
         if sum(1 for _ in tx.scan(FUNCTIONS, limit=self.limits.functions_max)) >= self.limits.functions_max:
@@ -93,6 +94,7 @@ class Functions:
         old = self.get(tx, name)
         settings = replace(old.settings, **changes)
         checks.check_settings(settings, self.limits)
+        checks.check_outcome_target(changes.get("dead_letter", ""))
         made = self._save(tx, replace(old, settings=settings, revision=new_id(), modified_ms=tx.now_ms))
         self._reactions.change(tx, self._reaction(made))
         return made
@@ -111,7 +113,10 @@ class Functions:
         self._save(tx, replace(self.get(tx, name), concurrency=limit))
 
     def set_asynchronous(self, tx: Tx, name: str, changes: dict[str, Any]) -> Function:
-        """``changes`` are ``on_success``, ``on_failure``, ``tries_max`` and ``age_s_max`` of ``Function``."""
+        """``changes`` are ``on_success``, ``on_failure``, ``tries_max`` and ``age_s_max`` of ``Function``. Raises
+        ``NotFound("function")``, ``Invalid("value")``."""
+        for place in ("on_success", "on_failure"):
+            checks.check_outcome_target(changes.get(place, ""))
         made = self._save(tx, replace(self.get(tx, name), **changes))
         self._reactions.change(tx, self._reaction(made))
         return made

@@ -67,9 +67,9 @@ def _check_stream(mapping: SourceMapping, scope: Scope) -> None:
     if mapping.age_s_max != -1:
         _within("MaximumRecordAgeInSeconds", mapping.age_s_max, _AGE_S_MIN, _AGE_S_MAX)
     _within("ParallelizationFactor", mapping.parallel, 1, _PARALLEL_MAX)
-    if mapping.on_failure and not _is_queue(mapping.on_failure, scope):
-        raise Invalid("value", f"The destination {mapping.on_failure[:200]} is not the ARN of a queue of this account; "
-                      "other destinations are not supported here.")  # fmt: skip
+    if mapping.on_failure and not _is_standard_queue(mapping.on_failure, scope):
+        raise Invalid("value", f"The destination {mapping.on_failure[:200]} is not the ARN of a standard queue of this "
+                      "account; other destinations are not supported here.")  # fmt: skip
 
 
 def _check_filters(filters: list[str], limits: MappingSettings) -> None:
@@ -85,11 +85,13 @@ def _check_filters(filters: list[str], limits: MappingSettings) -> None:
         patterns_matcher([pattern])
 
 
-def _is_queue(arn: str, scope: Scope) -> bool:
+def _is_standard_queue(arn: str, scope: Scope) -> bool:
+    """AWS Lambda Developer Guide, "Lambda parameters for Amazon DynamoDB event source mappings"."""
     try:
-        return Arn.parse(arn).service == "sqs" and scope.arn("sqs", Arn.parse(arn).resource) == arn
+        parsed = Arn.parse(arn)
     except ValueError:
         return False
+    return parsed.service == "sqs" and scope.arn("sqs", parsed.resource) == arn and not arn.endswith(".fifo")
 
 
 def _within(name: str, value: int, least: int, most: int) -> None:

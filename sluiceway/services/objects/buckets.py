@@ -11,6 +11,7 @@ from sluiceway.config import ObjectSettings
 from sluiceway.core.identity import Scope
 from sluiceway.core.store import Key, Tx, View
 from sluiceway.errors import AccessDenied, AlreadyExists, Conflict, Invalid, NotFound, TooLarge
+from sluiceway.services import counts
 from sluiceway.services.accounts.named import NamedPrincipals
 from sluiceway.services.objects import garbage, public, records
 from sluiceway.services.objects.acls import Acls, bucket_list
@@ -83,7 +84,7 @@ class Buckets:
         row = tx.get(BUCKETS, (name,))
         if row is not None:
             return self._again(tx, Bucket.from_json(name, row), acl)
-        if sum(1 for _ in tx.scan(BUCKETS, limit=self._limits.buckets_max)) >= self._limits.buckets_max:
+        if not counts.one_more(tx, BUCKETS, self._limits.buckets_max):
             raise Conflict("buckets", "You have attempted to create more buckets than allowed")
         settings = (public.SETTING,) if self._limits.public_access_blocked else ()
         owned = ownership or self._limits.ownership
@@ -152,7 +153,7 @@ class Buckets:
         for kind in bucket.settings:
             tx.delete(SETTINGS, (name, kind))
         tx.delete(RUNS, (name,))
-        tx.delete(BUCKETS, (name,))
+        counts.delete(tx, BUCKETS, (name,))
 
     def access(self, view: View, name: str) -> Access:
         """The bucket with its policy, CORS rules and list. Raises ``NotFound("bucket")``."""

@@ -6,9 +6,12 @@ once it is made. Those that every request makes are not frozen all the same, as 
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal
+
+from sluiceway.core.clock import new_token
 
 ChecksumType = Literal["FULL_OBJECT", "COMPOSITE"]
 
@@ -28,6 +31,13 @@ class Actor:
     source_ip: str
     request_id: str
     host_id: str
+
+
+def server_actor() -> Actor:
+    """The server itself, as the events of lifecycle rules and restores name it (S3 User Guide, "Configuring S3 Lifecycle
+    event notifications"); each time with ids of its own."""
+    service = "s3.amazonaws.com"
+    return Actor(service, "", service, secrets.token_hex(8).upper(), new_token(24))
 
 
 @dataclass(slots=True)

@@ -11,6 +11,7 @@ from sluiceway.config import QueueSettings
 from sluiceway.core.identity import Arn, Scope
 from sluiceway.core.store import Tx, View
 from sluiceway.errors import AlreadyExists, Conflict, Invalid, NotFound, Throttled
+from sluiceway.services import counts
 from sluiceway.services.accounts.named import NamedPrincipals
 from sluiceway.services.queues import attributes as rules
 from sluiceway.services.queues.memory import MEMORY_TABLES
@@ -18,7 +19,6 @@ from sluiceway.services.queues.shelf import counters
 from sluiceway.services.queues.states import COUNTERS, DISCARDED, SHELF_TABLES
 from sluiceway.services.queues.values import QUEUES, Queue, new_number, parse_queue
 
-_TOTALS: Final = "queue_totals"  # ("queues",): how many there are
 _PURGE_MS: Final = 60_000  # SQS API reference, PurgeQueue: once in 60 seconds
 _OWN_KEY: Final = "alias/aws/sqs"  # is made by AWS when it is needed
 WORK: Final = "queue_work"  # woken when the keeper has something to clear away
@@ -64,10 +64,8 @@ class Definitions:
                     "queue", "A queue already exists with the same name and a different value for an attribute."
                 )
             return existing
-        total = int(tx.get(_TOTALS, ("queues",)) or 0)
-        if total >= self.limits.queues_max:
+        if not counts.one_more(tx, QUEUES, self.limits.queues_max):
             raise Throttled("queues", f"There are {self.limits.queues_max} queues already.")
-        tx.put(_TOTALS, ("queues",), total + 1)
         queue = Queue(name, new_number(), new_number(), tx.now_ms, tx.now_ms, kept, dict(tags))
         self._check_redrive(tx, queue)
         self._put(tx, queue)
@@ -146,8 +144,7 @@ class Definitions:
         self._discard(tx, queue)
         for table in MEMORY_TABLES:
             tx.put(DISCARDED, (table, queue.id), 1)
-        tx.put(_TOTALS, ("queues",), max(0, int(tx.get(_TOTALS, ("queues",)) or 0) - 1))
-        tx.delete(QUEUES, (name,))
+        counts.delete(tx, QUEUES, (name,))
 
     def purge(self, tx: Tx, name: str) -> None:
         """Delete every message. Raises ``Conflict("purge")`` within a minute of the last time."""

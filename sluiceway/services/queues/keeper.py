@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import logging
-from collections.abc import Sequence
 from typing import Final
 
 from sluiceway.core.store import Store, Tx, View
 from sluiceway.core.wakeups import Wakeups
-from sluiceway.errors import NotFound, Throttled, Unavailable
+from sluiceway.errors import NotFound
 from sluiceway.services.queues.definitions import WORK
 from sluiceway.services.queues.memory import MEMORY_ORDER, forget
 from sluiceway.services.queues.moves import MOVE_WORK, Moves
@@ -17,12 +15,10 @@ from sluiceway.services.queues.service import Queues
 from sluiceway.services.queues.shelf import counters
 from sluiceway.services.queues.states import DISCARDED
 from sluiceway.services.queues.values import Queue
-
-log = logging.getLogger(__name__)
+from sluiceway.services.tending import tend
 
 _PAGE: Final = 100  # queues looked at in one go: about a millisecond
 _TICK_S: Final = 0.1  # between the steps of a move task
-_AGAIN_S: Final = 5.0  # after the store refused
 
 
 class QueueKeeper:
@@ -36,19 +32,10 @@ class QueueKeeper:
 
     async def run(self) -> None:
         """Until cancelled."""
-        while True:
-            woken = self._wakeups.expect(WORK)
-            try:
-                await self.sweep()
-                await asyncio.wait([woken], timeout=self._queues.limits.sweep_s)
-            except (Throttled, Unavailable) as error:
-                log.warning("old messages stay for now: %s", error.message)
-                await asyncio.sleep(_AGAIN_S)
-            finally:
-                woken.cancel()
+        await tend(self._wakeups, WORK, self.sweep, "old messages stay")
 
-    async def sweep(self) -> None:
-        """Once through all queues."""
+    async def sweep(self) -> float:
+        """Once through all queues; seconds until the next time."""
         while await self._store.view(_discarded):
             await self._store.commit(self._clear)
         after: str | None = ""
@@ -59,6 +46,7 @@ class QueueKeeper:
                 while more:
                     more = await self._store.commit(self._tidy, name)
             await asyncio.sleep(0)
+        return self._queues.limits.sweep_s
 
     def _busy(self, view: View, after: str) -> tuple[list[str], str | None]:
         """The queues among the next ones that hold or remember something, and where to go on."""
@@ -108,31 +96,23 @@ class QueueMover:
         self._store = store
         self._moves = moves
         self._wakeups = wakeups
+        self._credit: dict[str, float] = {}  # how many messages each task may move by now
 
     async def run(self) -> None:
         """Until cancelled; without tasks it waits for one."""
-        credit: dict[str, float] = {}  # how many messages each task may move by now
-        while True:
-            woken = self._wakeups.expect(MOVE_WORK)
-            try:
-                tasks = await self._store.view(self._moves.active)
-                credit = await self._turn(tasks, credit)
-                await asyncio.wait([woken], timeout=_TICK_S if tasks else None)
-            except (Throttled, Unavailable) as error:
-                log.warning("messages are not moved for now: %s", error.message)
-                await asyncio.sleep(_AGAIN_S)
-            finally:
-                woken.cancel()
+        await tend(self._wakeups, MOVE_WORK, self._turn, "messages are not moved")
 
-    async def _turn(self, tasks: Sequence[tuple[str, int]], credit: dict[str, float]) -> dict[str, float]:
+    async def _turn(self) -> float | None:
+        tasks = await self._store.view(self._moves.active)
         left: dict[str, float] = {}
         for task, rate in tasks:
-            now = min(credit.get(task, 1.0) + rate * _TICK_S, float(rate))
+            now = min(self._credit.get(task, 1.0) + rate * _TICK_S, float(rate))
             count = int(now)
             if count:
                 await self._store.commit(self._moves.step, task, count)
             left[task] = now - count
-        return left
+        self._credit = left
+        return _TICK_S if tasks else None
 
 
 def _discarded(view: View) -> bool:

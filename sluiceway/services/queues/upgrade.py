@@ -56,8 +56,6 @@ def _fresh(tx: Tx, row: Any) -> Queue:
         return parse_queue(row)
     queue = Queue(**row, id=new_number(), shelf=new_number())
     tx.put(QUEUES, (queue.name,), queue.to_bytes())
-    total = int(tx.get("queue_totals", ("queues",)) or 0)
-    tx.put("queue_totals", ("queues",), total + 1)
     return queue
 
 

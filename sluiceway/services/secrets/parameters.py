@@ -15,6 +15,7 @@ from sluiceway.config import SecretSettings
 from sluiceway.core.identity import Scope
 from sluiceway.core.store import Tx, View
 from sluiceway.errors import AlreadyExists, Conflict, Invalid, NotFound, NotImplementedYet, TooLarge
+from sluiceway.services import counts
 from sluiceway.services.sealing import Sealer
 
 PARAMETERS: Final = "parameters"
@@ -90,10 +91,10 @@ class Parameters:
         kind = type or (old.type if old else "")
         if kind not in TYPES:
             raise Invalid("type", "A parameter type is required when you create a parameter.")
-        level = tier or (old.tier if old else "Standard")
-        if level == "Intelligent-Tiering":
-            level = "Advanced" if len(value.encode()) > self._limits.parameter_bytes_max else "Standard"
-        self._check(tx, name, value, level, allowed_pattern, tags or {}, new=old is None)
+        level = self._tier(tier or (old.tier if old else "Standard"), value)
+        self._check(name, value, level, allowed_pattern, tags or {})
+        if old is None and not counts.one_more(tx, PARAMETERS, self._limits.parameters_max):
+            raise Conflict("limit", f"You have exceeded the number of parameters: {self._limits.parameters_max}.")
         version = old.version + 1 if old else 1
         kept = self._sealer.seal(value.encode(), _context(name, version)) if kind == "SecureString" else value
         parameter = Parameter(
@@ -176,7 +177,7 @@ class Parameters:
         found = self.get(tx, name)
         for key, _ in list(tx.scan(HISTORY, prefix=(found.name,))):
             tx.delete(HISTORY, key)
-        tx.delete(PARAMETERS, (found.name,))
+        counts.delete(tx, PARAMETERS, (found.name,))
 
     def retag(self, tx: Tx, name: str, add: Mapping[str, str], drop: Sequence[str] = ()) -> None:
         """Set some tags and remove others. Raises ``NotFound("parameter")``, ``Invalid("tags")``."""
@@ -200,9 +201,12 @@ class Parameters:
     def _save(self, tx: Tx, parameter: Parameter) -> None:
         tx.put(PARAMETERS, (parameter.name,), asdict(parameter))
 
-    def _check(
-        self, tx: Tx, name: str, value: str, tier: str, pattern: str, tags: Mapping[str, str], *, new: bool
-    ) -> None:
+    def _tier(self, asked: str, value: str) -> str:
+        if asked != "Intelligent-Tiering":
+            return asked
+        return "Advanced" if len(value.encode()) > self._limits.parameter_bytes_max else "Standard"
+
+    def _check(self, name: str, value: str, tier: str, pattern: str, tags: Mapping[str, str]) -> None:
         self._check_name(name)
         self._check_tags(tags)
         if not value:
@@ -216,10 +220,6 @@ class Parameters:
         if pattern:
             # A client's expression on a client's value could hold up everybody's transactions.
             raise NotImplementedYet("pattern", "AllowedPattern is not offered here yet.")
-        if new and sum(1 for _ in tx.scan(PARAMETERS, limit=self._limits.parameters_max)) >= (
-            self._limits.parameters_max
-        ):
-            raise Conflict("limit", f"You have exceeded the number of parameters: {self._limits.parameters_max}.")
 
     def _check_name(self, name: str) -> None:
         if not _NAME.match(name) or "//" in name or name.endswith("/") or ("/" in name and not name.startswith("/")):

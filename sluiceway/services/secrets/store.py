@@ -20,6 +20,7 @@ from sluiceway.core.identity import Scope
 from sluiceway.core.policy import check_resource_policy, parse_policy
 from sluiceway.core.store import Tx, View
 from sluiceway.errors import AlreadyExists, Conflict, Invalid, NotFound, TooLarge
+from sluiceway.services import counts
 from sluiceway.services.sealing import Sealer
 
 SECRETS: Final = "secrets"
@@ -104,9 +105,9 @@ class Secrets:
         known = self._row(tx, name)
         if known is not None:
             return self._created_again(tx, known, value, token)
-        if sum(1 for _ in tx.scan(SECRETS, limit=self._limits.secrets_max)) >= self._limits.secrets_max:
-            raise Conflict("limit", f"You've exceeded the limit of {self._limits.secrets_max} secrets.")
         self._purge(tx, name)  # one whose recovery window has passed
+        if not counts.one_more(tx, SECRETS, self._limits.secrets_max):
+            raise Conflict("limit", f"You've exceeded the limit of {self._limits.secrets_max} secrets.")
         end = "".join(secrets.choice(string.ascii_letters + string.digits) for _ in range(6))
         arn = self._scope.arn("secretsmanager", f"secret:{name}-{end}")
         secret = Secret(name, arn, tx.now_ms, tx.now_ms, description, kms_key_id, tags=dict(tags or {}))
@@ -350,7 +351,7 @@ class Secrets:
     def _purge(self, tx: Tx, name: str) -> None:
         for key, _ in list(tx.scan(VERSIONS, prefix=(name,))):
             tx.delete(VERSIONS, key)
-        tx.delete(SECRETS, (name,))
+        counts.delete(tx, SECRETS, (name,))
 
     def _save(self, tx: Tx, secret: Secret) -> None:
         tx.put(SECRETS, (secret.name,), asdict(secret))

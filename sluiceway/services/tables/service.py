@@ -14,6 +14,7 @@ from sluiceway.core.attribute_values import Item
 from sluiceway.core.identity import Scope
 from sluiceway.core.store import Tx, View
 from sluiceway.errors import Conflict, Invalid, NotFound, Throttled
+from sluiceway.services import counts
 from sluiceway.services.tables.items import Items, reindex, stream_arn
 from sluiceway.services.tables.values import INDEX_ITEMS, ITEMS, REMOVED, TABLES, Index, Table, log_of
 
@@ -50,7 +51,7 @@ class Tables:
             )
         if tx.get(TABLES, (table.name,)) is not None:
             raise Conflict("table", f"Table already exists: {table.name}")
-        if sum(1 for _ in tx.scan(TABLES, limit=self.limits.tables_max)) >= self.limits.tables_max:
+        if not counts.one_more(tx, TABLES, self.limits.tables_max):
             raise Throttled("tables", f"There are {self.limits.tables_max} tables already.")
         made = table.with_(id=secrets.token_hex(8), created_ms=tx.now_ms)
         if made.stream_view:
@@ -87,7 +88,7 @@ class Tables:
         table = self.get(tx, name)
         if table.protected:
             raise Conflict("protected", "Resource cannot be deleted as it is currently protected against deletion.")
-        tx.delete(TABLES, (name,))
+        counts.delete(tx, TABLES, (name,))
         tx.put(REMOVED, (table.id,), {"name": name})
         log = log_of(name)
         tx.trim(log, tx.bounds(log).next)

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 
 from sluiceway.core.attribute_values import Item
 from sluiceway.core.store import Store, View
 from sluiceway.core.wakeups import Wakeups
-from sluiceway.errors import Throttled, Unavailable
 from sluiceway.services.tables.service import SWEEP, Tables, is_expired
 from sluiceway.services.tables.values import ITEMS, TABLES, Table
-
-log = logging.getLogger(__name__)
+from sluiceway.services.tending import tend
 
 
 class TtlSweeper:
@@ -25,23 +22,15 @@ class TtlSweeper:
 
     async def run(self) -> None:
         """Until cancelled."""
-        while True:
-            woken = self._wakeups.expect(SWEEP)
-            try:
-                await self.sweep()
-                await asyncio.wait([woken], timeout=self._tables.limits.ttl_sweep_s)
-            finally:
-                woken.cancel()
+        await tend(self._wakeups, SWEEP, self.sweep, "expired items stay")
 
-    async def sweep(self) -> None:
-        """One round."""
-        try:
-            while await self._store.view(self._tables.unswept):
-                await self._store.commit(self._tables.sweep)
-            for name in await self._store.view(_with_ttl):
-                await self._expire(name)
-        except (Throttled, Unavailable) as error:
-            log.warning("expired items stay for now: %s", error.message)
+    async def sweep(self) -> float:
+        """One round; seconds until the next."""
+        while await self._store.view(self._tables.unswept):
+            await self._store.commit(self._tables.sweep)
+        for name in await self._store.view(_with_ttl):
+            await self._expire(name)
+        return self._tables.limits.ttl_sweep_s
 
     async def _expire(self, name: str) -> None:
         after: tuple[str | int | bytes, ...] | None = None

@@ -3,18 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import logging
-from typing import Final
 
 from sluiceway.core.store import Store
 from sluiceway.core.wakeups import Wakeups
-from sluiceway.errors import Throttled, Unavailable
+from sluiceway.services.tending import tend
 from sluiceway.services.topics import clearing
 from sluiceway.services.topics.service import Topics
-
-log = logging.getLogger(__name__)
-
-_AGAIN_S: Final = 5.0  # after the store refused
 
 
 class TopicKeeper:
@@ -27,19 +21,10 @@ class TopicKeeper:
 
     async def run(self) -> None:
         """Until cancelled."""
-        while True:
-            woken = self._wakeups.expect(clearing.WORK)
-            try:
-                await self.sweep()
-                await asyncio.wait([woken], timeout=self._topics.limits.sweep_s)
-            except (Throttled, Unavailable) as error:
-                log.warning("what is over stays for now: %s", error.message)
-                await asyncio.sleep(_AGAIN_S)
-            finally:
-                woken.cancel()
+        await tend(self._wakeups, clearing.WORK, self.sweep, "what is over stays")
 
-    async def sweep(self) -> None:
-        """All that there is to do now."""
+    async def sweep(self) -> float:
+        """All that there is to do now; seconds until the next time."""
         limits = self._topics.limits
         while await self._store.view(clearing.has_remains):
             await self._store.commit(clearing.clear, limits.sweep_max)
@@ -49,3 +34,4 @@ class TopicKeeper:
             if over:
                 await self._store.commit(self._topics.expire, over)
             await asyncio.sleep(0)
+        return limits.sweep_s

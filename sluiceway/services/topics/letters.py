@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from typing import Any, Protocol
 
-from sluiceway.core.identity import Principal, Scope
+from sluiceway.core.identity import Arn, Principal, Scope
 from sluiceway.core.reaction import Reaction
 from sluiceway.core.store import View
 from sluiceway.services.access import authorize
@@ -28,13 +28,13 @@ class LetterGuard:
         self._queues = queues
         self._scope = scope
 
-    def __call__(self, view: View, reaction: Reaction, queue: str) -> None:
-        """Raises ``AccessDenied`` if the topic may not send to ``queue``, and ``NotFound("queue")``."""
+    def __call__(self, view: View, reaction: Reaction, place: Arn) -> None:
+        """Raises ``AccessDenied`` if the topic may not send to the queue, and ``NotFound("queue")``."""
         topic_arn = reaction.target.options.get("topic_arn")
         if topic_arn is None:
             return
         sns = Principal("service", self._scope.account, "sns.amazonaws.com", "sns.amazonaws.com")
         conditions = {"aws:SourceArn": [topic_arn], "aws:SourceAccount": [self._scope.account]}
-        self._queues.get(view, queue)
-        policy = self._queues.policy(view, queue)
-        authorize(sns, "sqs:SendMessage", self._queues.arn(queue), conditions, policy)
+        self._queues.get(view, place.resource)
+        policy = self._queues.policy(view, place.resource)
+        authorize(sns, "sqs:SendMessage", self._queues.arn(place.resource), conditions, policy)

@@ -14,9 +14,10 @@ from typing import Any
 from sluiceway.config import TopicSettings
 from sluiceway.core.clock import new_id, new_token
 from sluiceway.core.identity import Scope
-from sluiceway.core.reaction import Reaction, RetryPolicy, Target
+from sluiceway.core.reaction import Letter, Reaction, RetryPolicy, Target
 from sluiceway.core.store import Tx, View
 from sluiceway.errors import AlreadyExists, DomainError, Invalid, NotFound, Throttled, TooLarge
+from sluiceway.services import counts
 from sluiceway.services.accounts.named import NamedPrincipals
 from sluiceway.services.reactions import Reactions
 from sluiceway.services.topics import attributes as rules
@@ -84,7 +85,7 @@ class Topics:
             return _same(known, given, given_tags, policy)
         if len(given_tags) > self.limits.tags_max:
             raise Invalid("tag_count", "Could not complete request: tag quota of per resource exceeded")
-        if sum(1 for _ in tx.scan(TOPICS, limit=self.limits.topics_max)) >= self.limits.topics_max:
+        if not counts.one_more(tx, TOPICS, self.limits.topics_max):
             raise Throttled("topics", "Topic limit exceeded")
         memory = new_id() if given.get("FifoTopic") == "true" else ""
         topic = Topic(name, tx.now_ms, given, given_tags, policy, memory=memory)
@@ -116,7 +117,7 @@ class Topics:
             self._erase(tx, subscription, at_once=False)
         clearing.discard(tx, topic)
         self._reactions.clear(tx, log_of(name))
-        tx.delete(TOPICS, (name,))
+        counts.delete(tx, TOPICS, (name,))
 
     def listed(self, view: View, after: str = "", limit: int | None = None) -> list[Topic]:
         """Topics by name, after ``after``."""
@@ -203,6 +204,13 @@ class Topics:
     def publish(self, tx: Tx, name: str, publication: Publication) -> str:
         """Append a message; its id. Raises ``NotFound("topic")``, ``Invalid``, ``TooLarge("message")``."""
         return self.post(tx, name, publication).message_id
+
+    def send_letter(self, tx: Tx, name: str, letter: Letter) -> None:
+        """Publish a dead letter; raises as ``publish``."""
+        attributes = {
+            key: {"Type": one["DataType"], "Value": one["StringValue"]} for key, one in letter.attributes.items()
+        }
+        self.publish(tx, name, Publication(letter.body, attributes=attributes))
 
     def post(self, tx: Tx, name: str, publication: Publication) -> Published:
         """``publish`` with a FIFO topic's sequence number."""

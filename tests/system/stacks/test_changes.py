@@ -3,10 +3,17 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError
-from helpers.stacks import Stacks, attributes, of, queue, table
+from helpers.server import TRUST
+from helpers.stacks import Stacks, Template, attributes, of, queue, table
+
+
+def role() -> Template:
+    """One that functions take on."""
+    return {"Type": "AWS::IAM::Role", "Properties": {"AssumeRolePolicyDocument": json.loads(TRUST)}}
 
 
 def test_create_update_and_delete(stacks: Stacks) -> None:
@@ -85,11 +92,28 @@ def test_a_failed_creation_leaves_nothing(stacks: Stacks) -> None:
     assert stacks.delete("halted")["StackStatus"] == "DELETE_COMPLETE" and stacks.things() == before
 
 
+def test_dead_letters_of_a_function_need_a_standard_queue(stacks: Stacks) -> None:
+    before = stacks.things()
+
+    def template(**letters: Any) -> Template:
+        return of(Role=role(), Letters=queue(**letters), Function={"Type": "AWS::Lambda::Function", "Properties": {
+            "Runtime": "python3.11", "Handler": "index.f", "Role": {"Fn::GetAtt": "Role.Arn"},
+            "Code": {"ZipFile": "def f(event, context): return 1"},
+            "DeadLetterConfig": {"TargetArn": {"Fn::GetAtt": "Letters.Arn"}},
+        }})  # fmt: skip
+
+    assert stacks.create("in-groups", template(FifoQueue=True))["StackStatus"] == "ROLLBACK_COMPLETE"
+    [reason] = [
+        why for logical, status, why in stacks.events("in-groups") if (logical, status) == ("Function", "CREATE_FAILED")
+    ]
+    assert "FIFO queues and FIFO topics are not supported" in reason
+    assert stacks.delete("in-groups")["StackStatus"] == "DELETE_COMPLETE" and stacks.things() == before
+    assert stacks.create("standard", template())["StackStatus"] == "CREATE_COMPLETE"
+    assert stacks.delete("standard")["StackStatus"] == "DELETE_COMPLETE" and stacks.things() == before
+
+
 def test_a_failed_update_goes_back_to_the_earlier_state(stacks: Stacks) -> None:
-    role = {"Type": "AWS::IAM::Role", "Properties": {"AssumeRolePolicyDocument": {"Version": "2012-10-17", "Statement": [
-        {"Effect": "Allow", "Principal": {"Service": "lambda.amazonaws.com"}, "Action": "sts:AssumeRole"},
-    ]}}}  # fmt: skip
-    first = of(Changed=queue(VisibilityTimeout=11), Renamed=queue(QueueName="back-one"), Dropped=queue(), Role=role)
+    first = of(Changed=queue(VisibilityTimeout=11), Renamed=queue(QueueName="back-one"), Dropped=queue(), Role=role())
     first["Outputs"] = {"Value": {"Value": "first"}}
     stacks.create("back", first)
     things, before = stacks.things(), stacks.resources("back")

@@ -89,6 +89,8 @@ async def test_what_is_refused(bench: Bench) -> None:
         ({"EventSourceArn": STREAM, **base,
           "DestinationConfig": {"OnFailure": {"Destination": "arn:aws:sns:us-east-1:000000000000:t"}}},
          "InvalidParameterValueException"),
+        ({"EventSourceArn": STREAM, **base, "DestinationConfig": {"OnFailure": {"Destination": QUEUE + "q.fifo"}}},
+         "InvalidParameterValueException"),
         ({"EventSourceArn": TABLE, **base, "StartingPosition": "AT_TIMESTAMP",
           "StartingPositionTimestamp": datetime(2026, 1, 1, tzinfo=UTC)}, "InvalidParameterValueException"),
         ({"EventSourceArn": QUEUE + "gone", "FunctionName": "f"}, "InvalidParameterValueException"),

@@ -10,7 +10,7 @@ from urllib.parse import parse_qsl
 
 from sluiceway.edges.aws.codecs import jsons, xmls
 from sluiceway.edges.aws.codecs.forms import FormReaders, tree
-from sluiceway.edges.aws.codecs.model import OperationModel, StructureShape
+from sluiceway.edges.aws.codecs.model import OperationModel, Shape, StructureShape
 from sluiceway.edges.aws.codecs.places import Wire, bindings, body_members, placed
 from sluiceway.edges.aws.codecs.routes import route_of
 from sluiceway.edges.aws.codecs.scalars import wrong
@@ -180,6 +180,14 @@ class RestOperation:
     _request_id_header = "x-amzn-RequestId"
 
 
+def _raw_reader(payload: str, member: Shape) -> Callable[[bytes, dict[str, Any]], None]:
+    def read(body: bytes, result: dict[str, Any]) -> None:
+        if body:
+            result[payload] = body if member.type_name == "blob" else body.decode("utf-8", "replace")
+
+    return read
+
+
 def _raw_payload(value: Any) -> bytes:
     if isinstance(value, bytes | bytearray):
         return bytes(value)
@@ -203,12 +211,7 @@ class RestJsonOperation(RestOperation):
                         result[payload] = read_payload(jsons.loads(body))
 
                 return read_document
-
-            def read_raw(body: bytes, result: dict[str, Any]) -> None:
-                if body:
-                    result[payload] = body if member.type_name == "blob" else body.decode("utf-8", "replace")
-
-            return read_raw
+            return _raw_reader(payload, member)
         fields = body_members(shape)
         readers = jsons.JsonReaders()
         table = {shape.members[n].serialization.get("name", n): (n, readers.of(shape.members[n])) for n in fields}
@@ -267,12 +270,7 @@ class RestXmlOperation(RestOperation):
                     result[payload] = read_payload(document)
 
                 return read_document
-
-            def read_raw(body: bytes, result: dict[str, Any]) -> None:
-                if body:
-                    result[payload] = body if member.type_name == "blob" else body.decode("utf-8", "replace")
-
-            return read_raw
+            return _raw_reader(payload, member)
         fields = body_members(shape)
         if not fields:
             return lambda body, result: None

@@ -8,28 +8,25 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import secrets
 from typing import Final
 
 from sluiceway.config import ObjectSettings
-from sluiceway.core.clock import Clock, new_token
+from sluiceway.core.clock import Clock
 from sluiceway.core.store import Store
 from sluiceway.core.wakeups import Wakeups
 from sluiceway.errors import Throttled, Unavailable
 from sluiceway.services.objects.lifecycle.evaluation import DAY_MS, midnight
 from sluiceway.services.objects.lifecycle.looking import Work, buckets_with_rules, look
 from sluiceway.services.objects.lifecycle.service import WAKE, Lifecycle
-from sluiceway.services.objects.values import Actor
+from sluiceway.services.objects.values import server_actor
+from sluiceway.services.tending import AGAIN_S, tend
 
 log = logging.getLogger(__name__)
 
-#: Who acts, in events (S3 User Guide, "Configuring S3 Lifecycle event notifications").
-_SERVICE: Final = "s3.amazonaws.com"
 #: Seconds between two looks, which take about as long: half a core at most, and that for a moment a day.
 _PAUSE_S: Final = 0.005
 #: Looks without a find after which the position is kept anyway, so that a restart repeats little.
 _LOOKS_MAX: Final = 40
-_AGAIN_S: Final = 5.0
 
 
 class LifecycleRunner:
@@ -46,23 +43,15 @@ class LifecycleRunner:
 
     async def run(self) -> None:
         """Until cancelled."""
-        while True:
-            woken = self._wakeups.expect(WAKE)
-            try:
-                ended = await self.pass_over()
-                await asyncio.wait([woken], timeout=self._idle_s() if ended else _AGAIN_S)
-            finally:
-                woken.cancel()
+        await tend(self._wakeups, WAKE, self._pass, "lifecycle rules are not carried out")
+
+    async def _pass(self) -> float:
+        return self._idle_s() if await self.pass_over() else AGAIN_S
 
     async def pass_over(self) -> bool:
         """Do all that is due in every bucket; whether that worked."""
         ended = True
-        try:
-            buckets = await self._store.view(buckets_with_rules)
-        except Unavailable as error:
-            log.warning("lifecycle rules are not carried out for now: %s", error.message)
-            return False
-        for bucket in buckets:
+        for bucket in await self._store.view(buckets_with_rules):
             try:
                 await self._bucket(bucket)
             except (Throttled, Unavailable) as error:
@@ -79,8 +68,7 @@ class LifecycleRunner:
             work = await self._look(bucket)
             if work is None:
                 return
-            actor = Actor(_SERVICE, "", _SERVICE, secrets.token_hex(8).upper(), new_token(24))
-            await self._store.commit(self._lifecycle.carry_out, work, actor)
+            await self._store.commit(self._lifecycle.carry_out, work, server_actor())
             await asyncio.sleep(_PAUSE_S)
 
     async def _look(self, bucket: str) -> Work | None:
