@@ -21,6 +21,10 @@ class StoreSettings(Section):
         5.0,
         description="A transaction function that takes longer runs beside the event loop from then on; 0: all of them do.",
     )
+    group_short_ms: float = Field(
+        20.0,
+        description="How long the functions of one commit hold the event loop; what is left then waits for the next.",
+    )
     function_warn_ms: float = Field(50.0, description="A transaction function slower than this is logged by name.")
     function_limit_ms: float = Field(5000.0, description="A transaction function slower than this is interrupted.")
     rows_known_bytes_max: int = Field(

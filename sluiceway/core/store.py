@@ -106,8 +106,8 @@ class Store(Protocol):
         """Run ``fn(tx, *args)`` in a transaction; return its result when it is durable.
 
         ``fn`` is synchronous, free of I/O but ``tx``, and short: an engine may run it on the event loop, or on another
-        thread, and again from the beginning if another function spoilt its group, so it leaves its arguments as they
-        are. If it raises, nothing of it is kept and the exception reaches the caller; other functions in the same group
+        thread, and again from the beginning if another function spoilt its group or it held up the event loop, so it
+        leaves its arguments as they are. If it raises, nothing of it is kept and the exception reaches the caller; other functions in the same group
         are untouched.
         """
 

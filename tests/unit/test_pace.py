@@ -18,9 +18,15 @@ from sluiceway.core.wakeups import Wakeups
 from sluiceway.engines.sqlite import SqliteStore, open_store
 
 
-def where(tx: Tx, nap_s: float = 0.0) -> bool:
+def work(seconds: float) -> None:
+    ends = time.thread_time() + seconds
+    while time.thread_time() < ends:
+        pass
+
+
+def where(tx: Tx, work_s: float = 0.0) -> bool:
     """Whether it runs on the event loop's thread, which is the tests'."""
-    time.sleep(nap_s)
+    work(work_s)
     return threading.current_thread() is threading.main_thread()
 
 
@@ -53,6 +59,30 @@ async def test_a_long_one_takes_its_group_along(store: SqliteStore) -> None:
     await store.commit(where, 0.02)
     assert await asyncio.gather(store.commit(elsewhere), store.commit(where), store.commit(elsewhere)) == [False] * 3
     assert await store.commit(elsewhere)
+
+
+async def test_a_busy_event_loop_does_not_keep_it_away(store: SqliteStore) -> None:
+    """Beside the event loop every statement waits for the interpreter's lock: that says nothing of the function."""
+
+    def look(tx: Tx) -> bool:
+        for number in range(5):
+            tx.get("t", (number,))
+        return where(tx)
+
+    async def others() -> None:
+        while True:
+            work(0.008)
+            await asyncio.sleep(0)
+
+    def ran_long(tx: Tx) -> bool:
+        return where(tx, 0.02)
+
+    busy = asyncio.create_task(others())
+    await store.commit(ran_long)
+    for _ in range(5):  # one that is short, in the company of a long one
+        assert await asyncio.gather(store.commit(ran_long), store.commit(look)) == [False, False]
+    assert await store.commit(look)
+    busy.cancel()
 
 
 async def test_one_without_a_name_is_not_trusted(store: SqliteStore) -> None:

@@ -18,7 +18,9 @@ MIGRATIONS: Final[tuple[tuple[str, ...], ...]] = (
         "CREATE TABLE schema_probe (id INTEGER PRIMARY KEY, written_ms INTEGER)",
     ),
 )
-_BUSY_MS: Final = 10_000  # a recovery's checkpoint waits this long for readers, which take milliseconds
+#: How long a lock is waited for: by a recovery's checkpoint for readers, which take milliseconds, and by the writer for
+#: another process that writes to the file.
+BUSY_MS: Final = 10_000
 #: What the disk, not the client, is to blame for.
 STORAGE_ERRORS: Final = (
     apsw.FullError,
@@ -36,7 +38,7 @@ CORRUPTION: Final = (apsw.CorruptError, apsw.NotADBError)
 def connect(path: Path, limits: StoreSettings, *, writer: bool = False) -> apsw.Connection:
     """A connection with this store's settings."""
     connection = apsw.Connection(str(path), statementcachesize=256)
-    connection.set_busy_timeout(_BUSY_MS)
+    connection.set_busy_timeout(BUSY_MS)
     if writer:
         connection.execute(f"PRAGMA page_size={limits.page_bytes}")
         connection.execute("PRAGMA journal_mode=WAL")

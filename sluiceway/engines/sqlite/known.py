@@ -69,7 +69,7 @@ class Rows:
 
 
 class Known(Rows):
-    """The rows that views use. ``announce`` is called on the writer's thread, everything else on the event loop's."""
+    """The rows that views use. ``announce`` is called where the writer runs, everything else on the event loop."""
 
     def __init__(self, tables: frozenset[str], bytes_max: int) -> None:
         super().__init__(tables, bytes_max)

@@ -23,10 +23,14 @@ class Pace:
         name = getattr(fn, "__qualname__", None)
         return name is not None and name not in self._long and self._short_ms > 0
 
+    def was_long(self, fn: Callable[..., Any]) -> None:
+        """``fn`` took longer than may be."""
+        self._long[getattr(fn, "__qualname__", "")] = _AGAIN
+
     def took(self, fn: Callable[..., Any], ms: float) -> None:
-        """``fn`` ran for ``ms``, wherever it did."""
+        """``fn`` ran for ``ms`` beside the event loop."""
         if ms > self._short_ms:
-            self._long[getattr(fn, "__qualname__", "")] = _AGAIN
+            self.was_long(fn)
         elif self._long:
             self._was_quick(getattr(fn, "__qualname__", ""))
 

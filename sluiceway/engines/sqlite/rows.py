@@ -142,7 +142,8 @@ def _made(row: Row | None, key: Key, make: Callable[[Key, Value], T]) -> T | Non
     return made
 
 
-def _late() -> Unavailable:
+def late() -> Unavailable:
+    """What a function is told that has used up its time."""
     return Unavailable("slow", "The operation took too long and was given up.")
 
 
@@ -296,12 +297,12 @@ class SqliteTx(SqliteView):
 
     def _rows(self, sql: str, bindings: tuple[Any, ...]) -> list[Any]:
         if self.expired:
-            raise _late()
+            raise late()
         return _fetched(self._connection, sql, bindings) or []
 
     def _execute(self, create: str, sql: str, bindings: tuple[Any, ...]) -> None:
         if self.expired:
-            raise _late()
+            raise late()
         self._wrote = True
         self._write(create, sql, bindings)
 
@@ -320,7 +321,7 @@ class SqliteTx(SqliteView):
         packed, stored = pack(key), encode(value)
         if table in self._busy:
             if self.expired:
-                raise _late()
+                raise late()
             self._wrote = True
             name = (table, key)
             self._unwritten[name] = (packed, stored)

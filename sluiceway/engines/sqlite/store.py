@@ -77,7 +77,7 @@ class SqliteStore:
         except STORAGE_ERRORS as error:
             log.error("reading failed: %s (%s)", in_words(error), error)
             if isinstance(error, CORRUPTION):
-                self._writer.found_damage(error)
+                self._writer.note_trouble(error)
             raise Unavailable("store", in_words(error)) from None
 
     def problem(self) -> str | None:

@@ -3,7 +3,9 @@
 Functions run on the event loop, as views do, and a thread makes them durable meanwhile: to pass the interpreter's lock
 to and fro for every statement took a sixth of the server's time. A function that turns out to be long (``Pace``) runs on
 the thread from then on, with its group. The connection belongs to one of the two at a time: to the thread from an order
-until the event loop is called back, else to the event loop.
+until the event loop is called back, else to the event loop. A group that would hold the event loop for too long ends
+early, and the rest waits for the next one; one that has to wait there (for a lock of another process) or has a function
+that does not come to its end begins again on the thread.
 
 Life of a function: *waiting* in the queue, *running*, then *durable* (answered with its result) or *failed* (answered
 with its exception; nothing of it is kept, and the group goes on). Most that fail do so before they write anything, so
@@ -30,15 +32,16 @@ import apsw
 
 from sluiceway.config import StoreSettings
 from sluiceway.core.clock import Clock
-from sluiceway.engines.sqlite.files import CORRUPTION, STORAGE_ERRORS, connect, in_words
+from sluiceway.engines.sqlite.files import BUSY_MS, CORRUPTION, STORAGE_ERRORS, connect, in_words
 from sluiceway.engines.sqlite.known import Known, Name, Rows
 from sluiceway.engines.sqlite.pace import Pace
-from sluiceway.engines.sqlite.rows import SqliteTx
+from sluiceway.engines.sqlite.rows import SqliteTx, late
 from sluiceway.errors import Throttled, Unavailable
 
 log = logging.getLogger(__name__)
 
 _RECOVERY_S = 1.0
+_BUSY_STEP_S = 0.01
 _LOG_FACTOR = 4  # times the size at which checkpoints begin: then the writer waits for one
 
 
@@ -85,6 +88,14 @@ class _Spoiled(Exception):
     """A function failed after it had written, and its group has no savepoints to go back to."""
 
 
+class _TooLong(Exception):
+    """A function takes too long for the event loop."""
+
+
+#: What has a group that runs on the event loop begin again on the thread.
+_NOT_ON_LOOP = (_TooLong, apsw.InterruptError, apsw.BusyError)
+
+
 class Writer:
     """``notify(names)`` is called on the event loop after a group is durable. ``kept`` are rows that only transactions
     use; ``known`` are the views'. ``busy`` tables are written once for a group."""
@@ -111,6 +122,7 @@ class Writer:
         self._orders: SimpleQueue[Callable[[], None] | None] = SimpleQueue()  # to the thread; None ends it
         self._idle = True  # whether nothing is ordered of the thread, nor to be begun
         self._retry: asyncio.TimerHandle | None = None
+        self._on_loop = False  # whether a group is running on the event loop
         self._pace = Pace(limits.function_short_ms)
         self._state = threading.Lock()  # of ``trouble`` and ``_damaged`` together
         self._closing = False
@@ -150,11 +162,22 @@ class Writer:
         self._thread.join()
 
     def interrupt_late(self) -> None:
-        """Called by another thread now and then: stop a function that has used up its time."""
-        current = self._current
-        if current is not None and time.monotonic() - current[1] > self._limits.function_limit_ms / 1000:
-            current[0].expired = True
+        """Called by another thread now and then: stop a function that has used up its time; on the event loop, where it
+        begins again beside it, one that others wait for."""
+        current, on_loop = self._current, self._on_loop
+        limit_ms = self._limits.function_limit_ms
+        if on_loop:
+            limit_ms = min(limit_ms, self._limits.function_warn_ms)
+        if current is None or time.monotonic() - current[1] <= limit_ms / 1000:
+            return
+        told, current[0].expired = current[0].expired, True
+        if self._current is current:
             self._connection.interrupt()
+        if told:
+            return
+        if on_loop:
+            log.warning("transaction function %s holds up the event loop: it begins again beside it", current[2].name)
+        else:
             log.error("transaction function %s is over its time limit and was interrupted", current[2].name)
 
     def _work(self) -> None:
@@ -178,10 +201,12 @@ class Writer:
             return
         most = self._limits.group_max
         group, self._waiting = Group(self._waiting[:most]), self._waiting[most:]
+        order: Callable[[], None] = partial(self._run, group)
         if all(self._pace.is_short(job.fn) for job in group.jobs):
-            self._orders.put(self._begin(group))
-        else:
-            self._orders.put(lambda: self._begin(group)())
+            self._on_loop = True
+            order = self._begin(group)
+            self._on_loop = False
+        self._orders.put(order)
 
     def _in_trouble_still(self) -> None:
         waiting, self._waiting = self._waiting, []
@@ -195,6 +220,10 @@ class Writer:
         self._retry = None
         self._orders.put(self._recover)
 
+    def _run(self, group: Group) -> None:
+        """All of it, on the thread."""
+        self._begin(group)()
+
     def _begin(self, group: Group) -> Callable[[], None]:
         """Run ``group``'s functions; what is to be done on the thread then."""
         try:
@@ -202,6 +231,9 @@ class Writer:
                 return partial(self._end, group)
             return partial(self._one_by_one, group)
         except Exception as error:  # noqa: BLE001 (whatever it is: callers wait for an answer, and the thread must live)
+            if self._on_loop and isinstance(error, _NOT_ON_LOOP):
+                self._roll_back()
+                return partial(self._run, group)
             self._give_up(group, error)
             return _nothing
 
@@ -227,7 +259,15 @@ class Writer:
     def _connect(self) -> apsw.Connection:
         connection = connect(self._path, self._limits, writer=True)
         connection.set_wal_hook(self._count_pages)
+        connection.set_busy_handler(self._wait_for_lock)
         return connection
+
+    def _wait_for_lock(self, tries: int) -> bool:
+        """Whether to try again for what another process has locked. The event loop does not wait."""
+        if self._on_loop:
+            return False
+        time.sleep(_BUSY_STEP_S)
+        return tries * _BUSY_STEP_S * 1000 < BUSY_MS
 
     def _count_pages(self, _connection: apsw.Connection, _database: str, pages: int) -> int:
         self.log_pages = pages
@@ -242,6 +282,8 @@ class Writer:
             self._connection.execute("PRAGMA wal_checkpoint(PASSIVE)")
         except STORAGE_ERRORS as error:
             self._in_trouble(error)
+        except apsw.Error as error:  # such as an interruption that came late
+            log.warning("catching up with the log failed, the next group tries again: %s", error)
 
     def _attempt_group(self, group: Group) -> bool:
         """Run ``group`` up to its commit; False if SQLite dropped the whole transaction."""
@@ -271,15 +313,42 @@ class Writer:
         self._connection.execute("BEGIN IMMEDIATE")
         tx = SqliteTx(self._connection, self._clock.now_ms(), self._known, self._kept, self._busy)
         group.names = set()
-        began = time.monotonic()
-        for job in group.jobs:
-            began = self._attempt(tx, job, group.names, guarded, began)
-            if not self._connection.in_transaction:
-                break
+        if self._on_loop:
+            self._run_on_loop(tx, group, guarded)
+        else:
+            self._run_beside(tx, group, guarded)
         return tx
 
+    def _run_on_loop(self, tx: SqliteTx, group: Group, guarded: bool) -> None:
+        """Raises ``_TooLong``."""
+        began = time.monotonic()
+        until, short_s = began + self._limits.group_short_ms / 1000, self._limits.function_short_ms / 1000
+        for at, job in enumerate(group.jobs, 1):
+            ended = self._attempt(tx, job, group.names, guarded, began)
+            if ended - began > short_s:
+                self._pace.was_long(job.fn)
+            if not self._connection.in_transaction:  # an interruption took it along
+                raise _TooLong
+            if ended > until and at < len(group.jobs):
+                self._waiting[:0] = group.jobs[at:]
+                del group.jobs[at:]
+                break
+            began = ended
+
+    def _run_beside(self, tx: SqliteTx, group: Group, guarded: bool) -> None:
+        began = time.monotonic()
+        for job in group.jobs:
+            worked = time.thread_time()
+            began = self._attempt(tx, job, group.names, guarded, began)
+            # Without what it waited for: here that is the interpreter's lock, the longer the busier the event loop is.
+            self._pace.took(job.fn, (time.thread_time() - worked) * 1000)
+            if not self._connection.in_transaction:
+                if not _is_interruption(job.error):  # it was told, and went on
+                    job.error = late()
+                break
+
     def _attempt(self, tx: SqliteTx, job: Job, names: set[str], guarded: bool, began: float) -> float:
-        """When the function, which ``began`` then, ended."""
+        """When the function, which ``began`` then, ended. Raises ``_Spoiled``, ``_TooLong``."""
         if guarded:
             self._connection.execute("SAVEPOINT one")
         tx.expired = False
@@ -293,7 +362,7 @@ class Writer:
         except STORAGE_ERRORS:
             raise
         except apsw.InterruptError:
-            job.error = Unavailable("slow", "The operation took too long and was given up.")
+            job.error = late()
         except StopIteration as error:  # a future can't carry it
             job.error = RuntimeError("the transaction function raised StopIteration")
             job.error.__cause__ = error
@@ -302,27 +371,34 @@ class Writer:
         finally:
             self._current = None
         if job.error is not None:
-            if tx.forget() and not guarded and self._connection.in_transaction:
-                raise _Spoiled
-            self.stats.failed += 1
-            if not self._connection.in_transaction:
-                return began
-            if guarded:
-                self._connection.execute("ROLLBACK TO one")
-        if guarded:
+            self._undo(tx, job, guarded)
+        if guarded and self._connection.in_transaction:
             self._connection.execute("RELEASE one")
         ended = time.monotonic()
         took_ms = (ended - began) * 1000
-        self._pace.took(job.fn, took_ms)
         if took_ms > self._limits.function_warn_ms:
             log.warning("transaction function %s took %.0f ms; all other writers waited", job.name, took_ms)
         return ended
 
+    def _undo(self, tx: SqliteTx, job: Job, guarded: bool) -> None:
+        """Take back what a failed function did. Raises ``_Spoiled``, ``_TooLong``."""
+        wrote, is_late = tx.forget(), _is_interruption(job.error)
+        if is_late and self._on_loop:
+            self._pace.was_long(job.fn)
+            raise _TooLong
+        if wrote and not guarded and self._connection.in_transaction:
+            if not is_late:
+                raise _Spoiled
+            self._roll_back()  # as SQLite does mostly: it is not to take so long once more
+        self.stats.failed += 1
+        if guarded and self._connection.in_transaction:
+            self._connection.execute("ROLLBACK TO one")
+
     def _one_by_one(self, group: Group) -> None:
         """An interrupted function took the others' transaction with it: they run again, it does not."""
         self._roll_back()
-        innocent = [job for job in group.jobs if job.error is None or not _is_interruption(job.error)]
-        self._answer(Group([job for job in group.jobs if job not in innocent]))
+        self._answer(Group([job for job in group.jobs if _is_interruption(job.error)]))
+        innocent = [job for job in group.jobs if not _is_interruption(job.error)]
         for at, job in enumerate(innocent):
             if self.trouble is not None:
                 self._refuse(Group(innocent[at:]))
@@ -337,16 +413,16 @@ class Writer:
             except apsw.Error:
                 log.exception("rolling back failed")
 
-    def found_damage(self, error: apsw.Error) -> None:
-        """Called by one whose reading met a damaged page: nothing more is written."""
+    def note_trouble(self, error: apsw.Error) -> None:
+        """Nothing more is written; after damage, which a reader may meet, never."""
         with self._state:
-            self._damaged = True
-            self.trouble = in_words(error)
+            if not self._damaged:
+                self._damaged = isinstance(error, CORRUPTION)
+                self.trouble = in_words(error)
 
     def _in_trouble(self, error: apsw.Error) -> None:
         self._roll_back()
-        self._damaged = self._damaged or isinstance(error, CORRUPTION)
-        self.trouble = in_words(error)
+        self.note_trouble(error)
         log.error("%s (%s)", self.trouble, error)
 
     def _recover(self) -> None:
@@ -366,8 +442,7 @@ class Writer:
             probe = "INSERT OR REPLACE INTO schema_probe (id, written_ms) VALUES (1, ?)"
             self._connection.execute(probe, (self._clock.now_ms(),))
         except apsw.Error as error:
-            self._damaged = self._damaged or isinstance(error, CORRUPTION)
-            self.trouble = in_words(error)
+            self.note_trouble(error)
             return
         with self._state:
             if self._damaged:  # found by a reader meanwhile
@@ -410,5 +485,5 @@ def _nothing() -> None:
     """An order that has been done already."""
 
 
-def _is_interruption(error: BaseException) -> bool:
+def _is_interruption(error: BaseException | None) -> bool:
     return isinstance(error, Unavailable) and error.kind == "slow"
