@@ -62,12 +62,19 @@ async def open_beside(folder: Path, clock: Clock, wakeups: Wakeups) -> Store:
     return await open_store(folder / "store.db", limits, clock, wakeups, _Every(), _Every(), _Every())
 
 
+async def open_piecemeal(folder: Path, clock: Clock, wakeups: Wakeups) -> Store:
+    """All of it, and the event loop is left after each function: the rest of its group waits again."""
+    limits = StoreSettings(group_short_ms=0)
+    return await open_store(folder / "store.db", limits, clock, wakeups, _Every(), _Every(), _Every())
+
+
 STORES: Final[Mapping[str, StoreOpener]] = {
     "sqlite": open_sqlite,
     "sqlite watching": open_watching,
     "sqlite busy": open_busy,
     "sqlite watching busy": open_watching_busy,
     "sqlite beside the loop": open_beside,
+    "sqlite piecemeal": open_piecemeal,
 }
 BLOBS: Final[Mapping[str, BlobsOpener]] = {"filesystem": lambda folder: FileBlobs(folder / "blobs")}
 

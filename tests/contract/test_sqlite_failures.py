@@ -30,13 +30,14 @@ from faulty_disk import Disk
 Opener = Callable[..., Any]
 
 
-@pytest.fixture
-async def opener(tmp_path: Path) -> AsyncIterator[Opener]:
-    """Opens stores on ``tmp_path`` with other limits; closes them."""
+@pytest.fixture(params=[0.0, 1000.0], ids=["beside", "on the loop"])
+async def opener(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Opener]:
+    """Opens stores on ``tmp_path`` with other limits, their functions beside the event loop or on it; closes them."""
     opened: list[SqliteStore] = []
 
     async def open_it(folder: Path = tmp_path, **limits: Any) -> SqliteStore:
-        store = await open_store(folder / "store.db", StoreSettings(**limits), SystemClock(), Wakeups())
+        settings = StoreSettings(function_short_ms=request.param, **limits)
+        store = await open_store(folder / "store.db", settings, SystemClock(), Wakeups())
         opened.append(store)
         return store
 
