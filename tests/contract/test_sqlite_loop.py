@@ -162,7 +162,7 @@ async def test_another_process_that_writes_holds_up_the_commits_only(opener: Ope
 
 
 async def test_one_that_does_not_end_goes_on_beside_the_event_loop(opener: Opener) -> None:
-    store = await opener(function_limit_ms=2000)
+    store = await opener(function_limit_ms=2000, function_short_ms=1000)  # the others stay on the event loop
     runs: list[bool] = []
 
     def endless(tx: Tx, writes: bool) -> None:
