@@ -473,7 +473,7 @@ def _from_date_header(text: str) -> str:
         return text
     try:
         return parsedate_to_datetime(text).strftime("%Y%m%dT%H%M%SZ")
-    except (ValueError, TypeError):
+    except (ValueError, TypeError, OverflowError):
         return ""
 
 

@@ -291,7 +291,9 @@ def test_signing_keys_are_bounded() -> None:
     assert len(small._signing_keys) == 2
 
 
-@pytest.mark.parametrize("text", ["", "nonsense", "Mon, 99 Foo 2026 00:00:00 GMT", "Mon, 01 Jan 2026"])
+@pytest.mark.parametrize(
+    "text", ["", "nonsense", "Mon, 99 Foo 2026 00:00:00 GMT", "Mon, 01 Jan 2026", f"Mon, 01 Jan {10**20} 00:00:00 GMT"]
+)
 def test_unreadable_date_header(text: str) -> None:
     request = sign(SigV4Auth, "sqs", headers={"Date": "now"})
     assert refused(with_header(request, "date", text)) == "malformed"
