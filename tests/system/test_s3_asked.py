@@ -6,9 +6,11 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable
 from typing import Any
+from xml.etree import ElementTree
 
 import pytest
 from botocore.exceptions import ClientError
+from helpers.raw import Plain, exchange, signed
 from helpers.server import ServerProcess
 
 
@@ -109,7 +111,7 @@ def test_pages_of_buckets(s3: Any) -> None:
 # -- what can only be off
 
 
-def test_configurations_can_be_put_as_they_are(s3: Any, bucket: str) -> None:
+def test_configurations_can_be_put_as_they_are(server: ServerProcess, s3: Any, bucket: str) -> None:
     where = {"Bucket": bucket}
     s3.put_bucket_logging(**where, BucketLoggingStatus={})
     s3.put_bucket_accelerate_configuration(**where, AccelerateConfiguration={"Status": "Suspended"})
@@ -125,5 +127,25 @@ def test_configurations_can_be_put_as_they_are(s3: Any, bucket: str) -> None:
     refused(
         "NotImplemented", s3.put_bucket_request_payment, **where, RequestPaymentConfiguration={"Payer": "Requester"}
     )
+    roots = {
+        "accelerate": "AccelerateConfiguration",
+        "analytics": "ListBucketAnalyticsConfigurationResult",
+        "inventory": "ListInventoryConfigurationsResult",
+        "lifecycle": "LifecycleConfiguration",
+        "logging": "BucketLoggingStatus",
+        "metrics": "ListMetricsConfigurationsResult",
+        "requestPayment": "RequestPaymentConfiguration",
+    }
+    rule = {"ID": "a", "Filter": {}, "Status": "Enabled", "Expiration": {"Days": 1}}
+    s3.put_bucket_lifecycle_configuration(**where, LifecycleConfiguration={"Rules": [rule]})
+    for name, root in roots.items():
+        plain = signed(
+            Plain("GET", f"/{bucket}?{name}=", headers={"x-amz-content-sha256": "UNSIGNED-PAYLOAD"}),
+            server.port,
+            server.key,
+            "s3",
+        )
+        body = exchange(server, plain.wire(server.port), "GET").check(200).body
+        assert ElementTree.fromstring(body).tag.partition("}")[2] == root, "other clients than boto3 look at roots"
     for call in (s3.delete_bucket_website, s3.delete_bucket_replication, s3.get_bucket_abac):
         refused("NoSuchBucket", call, Bucket="there-is-none")
