@@ -22,6 +22,7 @@ from sluiceway.edges.s3.address import Address, address_of
 from sluiceway.edges.s3.admission import admit
 from sluiceway.edges.s3.call import Call, Tools
 from sluiceway.edges.s3.error import code_of, fields_of
+from sluiceway.edges.s3.hoisted import with_hoisted
 from sluiceway.edges.s3.router import Route, route
 from sluiceway.edges.s3.sweeper import BlobSweeper
 from sluiceway.edges.s3.versions import marker_headers
@@ -77,6 +78,8 @@ class S3Edge:
                 return self._finish(request, await self._preflight(request, address))
             query = dict(request.query()) if request.raw_query else {}
             verified = self._verifier.verify(request, "s3")
+            if "X-Amz-Signature" in query:
+                request.headers = with_hoisted(request.headers, query)
             found = route(request.method, address, query, request.headers)
             operation = found.name
             call = Call(request, found.name, address, query, verified, self._tools)

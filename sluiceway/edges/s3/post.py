@@ -7,7 +7,6 @@ PutObject on behalf of who signed it; the file then streams where a PUT's body w
 from __future__ import annotations
 
 import asyncio
-import re
 from collections.abc import AsyncIterator, Mapping
 from typing import Final
 from urllib.parse import quote, urlencode, urlsplit
@@ -24,6 +23,7 @@ from sluiceway.edges.s3.deciding import is_free
 from sluiceway.edges.s3.form import FormReader
 from sluiceway.edges.s3.form_policy import Sizes, parse_policy
 from sluiceway.edges.s3.headers import KEPT
+from sluiceway.edges.s3.hoisted import NAME, UNSAFE
 from sluiceway.edges.s3.put import put_content, stored_headers
 from sluiceway.edges.s3.tagging import tag_pairs
 from sluiceway.edges.sigv4 import Verified
@@ -46,8 +46,6 @@ _NO_HEADERS: Final = (
     "x-amz-signature",
     "x-amz-trailer",
 )
-_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9a-z-]+\Z")
-_UNSAFE = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 _URL_SAFE: Final = "!#$%&'()*+,/:;=?@[]~"
 
 
@@ -175,8 +173,7 @@ def _headers(call: Call, fields: Mapping[str, str]) -> list[tuple[str, str]]:
             value = _tagging(call, value)
         elif name not in _AS_HEADERS and (not name.startswith("x-amz-") or name.startswith(_NO_HEADERS)):
             continue
-        if _UNSAFE.search(value) or not _NAME.match(name):
-            # It would break the answers that give it back.
+        if UNSAFE.search(value) or not NAME.match(name):
             raise Invalid(
                 "argument", "A field has characters that a header can't have.", ArgumentName=name, ArgumentValue=""
             )
@@ -218,7 +215,7 @@ def _location(call: Call, key: str) -> str:
 
 def redirect_to(url: str, about: Mapping[str, str]) -> str | None:
     """``url`` with ``about`` in its query; None where it is no absolute address of the web."""
-    if _UNSAFE.search(url) or " " in url.strip():
+    if UNSAFE.search(url) or " " in url.strip():
         return None
     try:
         parts = urlsplit(url.strip())
