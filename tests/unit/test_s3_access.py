@@ -457,7 +457,7 @@ def test_listings_and_versions() -> None:
     assert not {"s3:VersionId", "s3:prefix"} & set(collected(made, "s3:GetObject"))
 
 
-@pytest.mark.parametrize("source", ["/photos/a b", "photos/a%20b", "/photos/a%20b?versionId=null"])
+@pytest.mark.parametrize("source", ["/photos/a b", "photos/a+b", "photos/a%20b", "/photos/a%20b?versionId=null"])
 def test_a_copys_source_has_one_form(source: str) -> None:
     made = call("CopyObject", x_amz_copy_source=source)
     assert collected(made, "s3:PutObject")["s3:x-amz-copy-source"] == ["photos/a b"]

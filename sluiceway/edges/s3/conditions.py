@@ -9,10 +9,11 @@ from __future__ import annotations
 import calendar
 from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Final
-from urllib.parse import parse_qsl, unquote
+from urllib.parse import parse_qsl
 
 from sluiceway.core.policy.evaluate import Document, statements_of
 from sluiceway.edges.aws.pipeline import conditions_of
+from sluiceway.edges.s3.headers import copied_from
 from sluiceway.edges.sigv4 import ALGORITHM
 from sluiceway.services.objects.actions import applies
 from sluiceway.services.objects.values import StoredObject
@@ -135,7 +136,7 @@ def _specific(call: Call, action: str, stored: StoredObject | None) -> Iterator[
             yield key, [call.query[name]]
     if source := headers.get("x-amz-copy-source"):
         # Clients write a source with and without its slash, and encoded as they like: policies see one form.
-        yield "s3:x-amz-copy-source", [unquote(source.partition("?")[0]).removeprefix("/")]
+        yield "s3:x-amz-copy-source", [copied_from(source)[0]]
     if action == "s3:PutObject":
         yield "s3:ObjectCreationOperation", ["false" if call.operation in _PARTIAL else "true"]
         if tagging := headers.get("x-amz-tagging"):

@@ -11,7 +11,15 @@ from sluiceway.edges.http import Response
 from sluiceway.edges.s3.archived import is_archived, refuse_archived, restore_headers
 from sluiceway.edges.s3.call import Call, Look, Tools
 from sluiceway.edges.s3.encryption_headers import refuse_on_read
-from sluiceway.edges.s3.headers import OVERRIDES, SILENT, checksum_headers, conditions_from, http_date, object_headers
+from sluiceway.edges.s3.headers import (
+    OVERRIDES,
+    SILENT,
+    checksum_headers,
+    conditions_from,
+    http_date,
+    keeps_range,
+    object_headers,
+)
 from sluiceway.edges.s3.versions import shown_version, version_headers, version_of
 from sluiceway.edges.s3.written import expiration_headers, may_expire
 from sluiceway.errors import AccessDenied, Invalid, NotFound, PreconditionFailed, Unavailable
@@ -141,7 +149,7 @@ def _span(call: Call, stored: StoredObject) -> Span:
         if header:
             raise Invalid("request", "Cannot specify both Range header and partNumber query parameter")
         return _part_span(number, stored)
-    if not header:
+    if not header or not keeps_range(call.request.headers, stored):
         return Span(0, stored.size, False)
     return range_of(header, stored.size) or Span(0, stored.size, False)
 
@@ -169,19 +177,23 @@ def range_of(header: str, size: int) -> Span | None:
     match = _RANGE.match(header.strip())
     if match is None or not (match[1] or match[2]):
         return None
-    if len(match[1]) > 20 or len(match[2]) > 20:
-        raise _bad_range(header, size)
     if match[1]:
-        start, last = int(match[1]), int(match[2]) if match[2] else size - 1
+        start, last = position(match[1]), position(match[2]) if match[2] else size - 1
         if match[2] and last < start:
             return None
     else:
-        start, last = max(0, size - int(match[2])), size - 1
-        if int(match[2]) == 0:
+        start, last = max(0, size - position(match[2])), size - 1
+        if position(match[2]) == 0:
             raise _bad_range(header, size)
     if start >= size:
         raise _bad_range(header, size)
     return Span(start, min(last, size - 1) - start + 1, True)
+
+
+def position(digits: str) -> int:
+    """The number; of one with more than 20 digits no more than that it lies behind every object's end, as Python
+    converts only so many."""
+    return int(digits.lstrip("0")[:20] or "0")
 
 
 def _bad_range(header: str, size: int) -> Invalid:

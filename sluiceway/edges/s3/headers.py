@@ -10,7 +10,7 @@ from email.header import decode_header, make_header
 from email.utils import format_datetime, parsedate_to_datetime
 from functools import lru_cache
 from typing import Final
-from urllib.parse import parse_qsl
+from urllib.parse import parse_qsl, unquote, unquote_plus
 
 from sluiceway.config import ObjectSettings
 from sluiceway.edges.http import Headers
@@ -209,6 +209,16 @@ def deletion_conditions_from(headers: Headers) -> Conditions:
     return conditions_from(headers) if "if-match" in headers else NO_CONDITIONS
 
 
+def copied_from(header: str) -> tuple[str, str | None]:
+    """The path (bucket, slash, key) and the version, if any, that an x-amz-copy-source names.
+
+    It is encoded as forms are: a "+" is a space, as Java's ``URLEncoder`` in AWS's examples writes it, and as what the AWS
+    CLI and rclone had to escape in keys tells. Nothing but a version ends a key.
+    """
+    path, found, version = header.partition("?versionId=")
+    return unquote_plus(path).removeprefix("/"), unquote(version) if found else None
+
+
 _DIRECTORY_CONDITIONS: Final = ("x-amz-if-match-last-modified-time", "x-amz-if-match-size")
 _IMPLIES: Final = "A header you provided implies functionality that is not implemented"
 _CONDITIONS: Final = frozenset({"if-match", "if-none-match", "if-modified-since", "if-unmodified-since"})
@@ -221,9 +231,18 @@ def seconds_of(date: str) -> int | None:
         return None
     try:
         moment = parsedate_to_datetime(date)
-    except ValueError:
+    except (ValueError, OverflowError):  # the latter for a year of twenty digits
         return None
     return int((moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp())
+
+
+def keeps_range(headers: Headers, stored: StoredObject) -> bool:
+    """Whether ``If-Range`` lets a range count: what is there must be just what the client has a part of, else it would join
+    parts of two objects (RFC 9110, 13.1.5). A weak ETag names nothing exactly."""
+    validator = headers.get("if-range")
+    if not validator:
+        return True
+    return validator.strip('"') == stored.etag or seconds_of(validator) == stored.modified_ms // 1000
 
 
 def http_date(time_ms: int) -> str:

@@ -11,7 +11,7 @@ from sluiceway.edges.s3.acl import list_of
 from sluiceway.edges.s3.call import Call
 from sluiceway.edges.s3.checksums import promise_of
 from sluiceway.edges.s3.encryption_headers import encryption_headers, refuse_customer_keys
-from sluiceway.edges.s3.get import cut, open_pieces, range_of
+from sluiceway.edges.s3.get import cut, open_pieces, position, range_of
 from sluiceway.edges.s3.headers import (
     attributes_of,
     check_supported,
@@ -147,7 +147,7 @@ def _source_range(call: Call, found: Found) -> tuple[int, int]:
         return 0, found.stored.size
     span = range_of(header, found.stored.size)
     first, _, last = header.removeprefix("bytes=").partition("-")
-    if span is None or not first or not last or int(last) >= found.stored.size:
+    if span is None or not first or not last or position(last) >= found.stored.size:
         raise Invalid(
             "argument",
             "The x-amz-copy-source-range value must be of the form bytes=first-last where first and last are the "

@@ -6,7 +6,6 @@ import hashlib
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Final
-from urllib.parse import unquote
 
 from sluiceway.config import ObjectSettings
 from sluiceway.edges.http import Headers, Response
@@ -22,6 +21,7 @@ from sluiceway.edges.s3.headers import (
     check_supported,
     checksum_headers,
     conditions_from,
+    copied_from,
     moment,
     write_conditions_from,
 )
@@ -236,8 +236,8 @@ async def allow_source(call: Call, source: Source) -> Access | None:
 
 def copy_source(header: str) -> Source:
     """What x-amz-copy-source names. Raises ``Invalid("argument")``."""
-    path, _, parameter = header.partition("?")
-    bucket, _, key = unquote(path).removeprefix("/").partition("/")
+    path, version = copied_from(header)
+    bucket, _, key = path.partition("/")
     if not bucket or not key:
         raise Invalid(
             "argument",
@@ -245,12 +245,9 @@ def copy_source(header: str) -> Source:
             ArgumentName=_SOURCE,
             ArgumentValue=header[:200],
         )
-    name, _, version = parameter.partition("=")
-    if name != "versionId":
-        return Source(bucket, key)
-    if not version:
+    if version == "":
         raise bad_version(version)
-    return Source(bucket, key, unquote(version))
+    return Source(bucket, key, version)
 
 
 def checksum_members(checksum: Checksum | None) -> dict[str, str]:
