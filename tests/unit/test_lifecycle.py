@@ -266,6 +266,11 @@ _EXPIRES = {"Expiration": {"Days": 90}}
         ("malformed", "not well-formed", [rule(NoncurrentVersionExpiration={"NewerNoncurrentVersions": 1})]),
         (
             "argument",
+            "'NewerNoncurrentVersions' for NoncurrentVersionExpiration action must not be more than 100",
+            [rule(NoncurrentVersionExpiration={"NoncurrentDays": 1, "NewerNoncurrentVersions": 101})],
+        ),
+        (
+            "argument",
             "'NoncurrentDays' for NoncurrentVersionExpiration action must be a positive integer",
             [rule(NoncurrentVersionExpiration={"NoncurrentDays": 0})],
         ),
@@ -347,7 +352,7 @@ def test_what_s3_takes() -> None:
         rule(ID="a", Filter={"Prefix": "x"}, Expiration={"Days": 1}),
         rule(ID="b", Filter={"Prefix": "xy"}, Expiration={"Days": 1}),
         rule(ID="c", Transitions=moves((0, "INTELLIGENT_TIERING"), (1, "GLACIER_IR"), (2, "DEEP_ARCHIVE"))),
-        rule(ID="d", NoncurrentVersionExpiration={"NoncurrentDays": 1, "NewerNoncurrentVersions": 500}),
+        rule(ID="d", NoncurrentVersionExpiration={"NoncurrentDays": 1, "NewerNoncurrentVersions": 100}),
         {"Status": "Disabled", "Filter": {"And": {"Prefix": "", "ObjectSizeLessThan": 1}}, **_EXPIRES},
     ]
     kept = checked(rows, 1000)

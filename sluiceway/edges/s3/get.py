@@ -20,6 +20,7 @@ from sluiceway.edges.s3.headers import (
     keeps_range,
     object_headers,
 )
+from sluiceway.edges.s3.tagging import count_headers
 from sluiceway.edges.s3.versions import shown_version, version_headers, version_of
 from sluiceway.edges.s3.written import expiration_headers, may_expire
 from sluiceway.errors import AccessDenied, Invalid, NotFound, PreconditionFailed, Unavailable
@@ -74,6 +75,8 @@ async def get_object(call: Call) -> Response:
 async def _whole(call: Call, stored: StoredObject, body: bytes) -> Response:
     """The answer to most reads: all of a small object, of which nothing special is asked."""
     headers = object_headers(stored)
+    if stored.attributes.tags:
+        headers.extend(count_headers(call, stored))
     headers.extend(version_headers(shown_version(call, stored)))
     headers.append(("content-length", str(stored.size)))
     if may_expire(call):
@@ -205,6 +208,8 @@ def _bad_range(header: str, size: int) -> Invalid:
 def _headers(call: Call, stored: StoredObject, span: Span) -> list[tuple[str, str]]:
     refuse_on_read(call.request.headers)
     headers = object_headers(stored)
+    if stored.attributes.tags:
+        headers.extend(count_headers(call, stored))
     headers.extend(version_headers(shown_version(call, stored)))
     headers.append(("content-length", str(span.length)))
     if span.partial:

@@ -271,7 +271,7 @@ def checksum_headers(checksum: Checksum | None) -> list[tuple[str, str]]:
 
 
 def object_headers(stored: StoredObject) -> list[tuple[str, str]]:
-    """What every answer about an object says, without its length."""
+    """What every answer about an object says, without its length and what not everybody may know."""
     about = stored.attributes
     headers = [
         ("last-modified", http_date(stored.modified_ms)),
@@ -284,6 +284,4 @@ def object_headers(stored: StoredObject) -> list[tuple[str, str]]:
     headers.extend(encryption_headers(about.encryption))
     if about.storage_class != "STANDARD":
         headers.append(("x-amz-storage-class", about.storage_class))
-    if about.tags:
-        headers.append(("x-amz-tagging-count", str(len(about.tags))))
     return headers

@@ -10,6 +10,8 @@ from sluiceway.edges.http import Response
 from sluiceway.edges.s3.body import document
 from sluiceway.edges.s3.call import Call
 from sluiceway.edges.s3.versions import shown_version, version_of
+from sluiceway.errors import AccessDenied
+from sluiceway.services.objects.values import StoredObject
 
 
 async def get_tagging(call: Call) -> Response:
@@ -38,6 +40,16 @@ async def _put(call: Call, tags: list[tuple[str, str]] | None) -> Response:
         tools.objects.contents.put_tags, call.bucket, call.key, tags, call.actor, version_of(call)
     )
     return call.reply({"VersionId": shown_version(call, stored)})
+
+
+def count_headers(call: Call, stored: StoredObject) -> list[tuple[str, str]]:
+    """How many tags an object has, for who may read them (S3 API reference, GetObject, "x-amz-tagging-count")."""
+    action = "s3:GetObjectVersionTagging" if "versionId" in call.query else "s3:GetObjectTagging"
+    try:
+        call.allow(action, f"arn:aws:s3:::{call.bucket}/{call.key}", call.access, stored=stored)
+    except AccessDenied:
+        return []
+    return [("x-amz-tagging-count", str(len(stored.attributes.tags)))]
 
 
 def tag_pairs(found: Any) -> list[tuple[str, str]]:

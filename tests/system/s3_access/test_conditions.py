@@ -156,6 +156,30 @@ def test_conditions_on_referer_and_agent_for_strangers(world: World) -> None:
     assert world.stranger("GET", f"/{bucket}/k", user_agent="bad")[0] == 403
 
 
+def test_who_may_not_read_tags_is_not_told_their_number(world: World) -> None:
+    root, bucket, ada = world.root, world.bucket(public=True), world.users["ada"]
+    root.put_bucket_versioning(Bucket=bucket, VersioningConfiguration={"Status": "Enabled"})
+    version = root.put_object(Bucket=bucket, Key="k", Body=b"x", Tagging="a=1&b=2")["VersionId"]
+    allow = {"Effect": "Allow", "Principal": "*", "Resource": f"arn:aws:s3:::{bucket}/*"}
+    reading = ["s3:GetObject", "s3:GetObjectVersion"]
+
+    def told(client: Any) -> list[Any]:
+        where = {"Bucket": bucket, "Key": "k"}
+        old = {**where, "VersionId": version}
+        return [
+            call(**about).get("TagCount") for call in (client.get_object, client.head_object) for about in (where, old)
+        ]
+
+    for more, expected in (
+        ([], [None] * 4),
+        (["s3:GetObjectTagging"], [2, None] * 2),
+        (["s3:GetObjectVersionTagging"], [None, 2] * 2),
+    ):
+        world.policy(bucket, allow | {"Action": [*reading, *more]})
+        assert told(ada) == expected, more
+        assert told(root) == [2] * 4
+
+
 def test_a_presigned_url_tells_how_it_was_signed(world: World) -> None:
     bucket = world.bucket()
     world.root.put_object(Bucket=bucket, Key="k", Body=b"x")

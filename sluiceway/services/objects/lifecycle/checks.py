@@ -19,6 +19,7 @@ from sluiceway.services.objects.lifecycle.rules import CLASSES, MINIMUMS
 
 _INTEGER_MAX: Final = 2**31 - 1
 _SIZE_MAX: Final = 1_099_511_627_776_000
+_RETAINED_MAX: Final = 100  # S3 API reference, NoncurrentVersionExpiration
 _INFREQUENT: Final = ("STANDARD_IA", "ONEZONE_IA")
 _INFREQUENT_DAYS: Final = 30
 _ACTIONS: Final = (
@@ -173,6 +174,8 @@ def _check_old(action: dict[str, Any], name: str, least: int) -> None:
     _check_days(action.get("NoncurrentDays"), "NoncurrentDays", name, least)
     if "NewerNoncurrentVersions" in action:
         _check_days(action["NewerNoncurrentVersions"], "NewerNoncurrentVersions", name, 1)
+        if action["NewerNoncurrentVersions"] > _RETAINED_MAX:
+            raise _argument(f"'NewerNoncurrentVersions' for {name} action must not be more than {_RETAINED_MAX}")
 
 
 def _check_moves(rule: dict[str, Any]) -> None:
