@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import io
 import os
@@ -129,6 +130,32 @@ def test_checksums_of_parts(server: ServerProcess, s3: Any, bucket: str, algorit
     only = {"Parts": [{"PartNumber": 1, "ETag": etag}]}
     refused("PreconditionFailed", s3.complete_multipart_upload, **where, MultipartUpload=only, IfNoneMatch="*")
     s3.abort_multipart_upload(**where)
+
+
+def test_a_composite_checksum_may_be_promised_without_its_number_of_parts(s3: Any, bucket: str) -> None:
+    """As MinIO's client does, which sums the parts' checksums up by itself."""
+    bodies = [random.Random(4).randbytes(5 * MIB), b"the rest"]
+    sums = [hashlib.sha256(body).digest() for body in bodies]
+    whole = base64.b64encode(hashlib.sha256(b"".join(sums)).digest()).decode()
+    for promised, good in (
+        (whole, True),
+        (f"{whole}-2", True),
+        (f"{whole}-3", False),
+        (f"A{whole[1:]}", whole[0] == "A"),
+    ):
+        where = {"Bucket": bucket, "Key": "sum"}
+        where["UploadId"] = s3.create_multipart_upload(**where, ChecksumAlgorithm="SHA256")["UploadId"]
+        parts = []
+        for number, body in enumerate(bodies, 1):
+            etag = s3.upload_part(**where, PartNumber=number, Body=body, ChecksumAlgorithm="SHA256")["ETag"]
+            sum_ = base64.b64encode(sums[number - 1]).decode()
+            parts.append({"PartNumber": number, "ETag": etag, "ChecksumSHA256": sum_})
+        chosen = {**where, "MultipartUpload": {"Parts": parts}, "ChecksumSHA256": promised}
+        if good:
+            assert s3.complete_multipart_upload(**chosen)["ChecksumSHA256"] == f"{whole}-2"
+        else:
+            refused("BadDigest", s3.complete_multipart_upload, **chosen)
+            s3.abort_multipart_upload(**where)
 
 
 def test_completions_and_abortions_at_once_make_one_object_or_none(server: ServerProcess, s3: Any, bucket: str) -> None:
