@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from sluiceway.core.blobs import Hasher
 from sluiceway.edges.http import Headers
 from sluiceway.edges.s3.call import Call, Tools
-from sluiceway.edges.s3.checksums import Promise, check_document, check_md5, check_promise, content_md5
+from sluiceway.edges.s3.checksums import Promise, check_document, check_md5, check_promise, content_md5, has_digest
 from sluiceway.edges.sigv4_chunks import ChunkDecoder, decoder_for
 from sluiceway.errors import DomainError, Invalid, TooLarge, Unavailable
 from sluiceway.services.objects.checksums import Running, running, text_of
@@ -74,19 +74,14 @@ async def document(call: Call, *, digest_required: bool = False, of_body: bool =
         data = await call.request.body.read(limit)
     else:
         data = b"".join([chunk async for chunk in _decoded(call, decoder, limit)])
+        if len(data) != _declared_size(headers, True):
+            raise _incomplete()
     _check_sha256(call.verified.payload_sha256, hashlib.sha256(data).hexdigest)
     if of_body:
-        check_document(headers, data)
-    if digest_required and not _has_digest(headers):
+        check_document(headers, data, dict(decoder.trailers) if decoder else {})
+    if digest_required and not has_digest(headers):
         raise Invalid("request", "Missing required header for this request: Content-MD5 OR x-amz-checksum-*")
     return data
-
-
-def _has_digest(headers: Headers) -> bool:
-    return any(
-        name == "content-md5" or name.startswith("x-amz-checksum-") or name == "x-amz-trailer"
-        for name, _ in headers.items
-    )
 
 
 async def receive(call: Call, promise: Promise | None, algorithm: str, *, inline: bool = True) -> Content:

@@ -82,16 +82,21 @@ def check_promise(promise: Promise | None, checksum: Checksum, trailers: dict[st
         raise Invalid("digest", f"The {promise.algorithm} you specified did not match the calculated checksum.")
 
 
-def check_document(headers: Headers, body: bytes) -> None:
+def has_digest(headers: Headers) -> bool:
+    """Whether anything says what the body must be; that an algorithm is named says nothing of it."""
+    return "content-md5" in headers or promise_of(headers) is not None
+
+
+def check_document(headers: Headers, body: bytes, trailers: dict[str, str]) -> None:
     """The integrity of a small body that is read whole. Raises as ``check_promise`` and ``content_md5``."""
     expected = content_md5(headers)
     if expected is not None:
         check_md5(expected, md5_of(body))
     promise = promise_of(headers)
-    if promise is not None and promise.value is not None:
+    if promise is not None:
         checksum = running(promise.algorithm)
         checksum.update(body)
-        check_promise(promise, Checksum(promise.algorithm, base64.b64encode(checksum.digest()).decode()), {})
+        check_promise(promise, Checksum(promise.algorithm, base64.b64encode(checksum.digest()).decode()), trailers)
 
 
 def md5_of(body: bytes) -> bytes:

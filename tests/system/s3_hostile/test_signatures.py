@@ -119,6 +119,40 @@ def test_unsigned_chunks_with_a_trailer(target: Target) -> None:
     target.s3.delete_object(Bucket=BUCKET, Key="streamed")
 
 
+def test_a_document_is_what_its_trailer_says(target: Target) -> None:
+    """Else a list of what is to be deleted that was damaged on its way is carried out."""
+    path, host = f"/{BUCKET}?delete", target.host
+    text = b"<Delete><Object><Key>listed</Key></Object></Delete>"
+    target.s3.put_object(Bucket=BUCKET, Key="listed", Body=b"")
+
+    def delete(trailer: str, length: int = len(text)) -> Answer:
+        headers = target.signer().headers(
+            "POST", path, host, "STREAMING-UNSIGNED-PAYLOAD-TRAILER", content_encoding="aws-chunked",
+            x_amz_decoded_content_length=str(length), x_amz_trailer="x-amz-checksum-crc32",
+        )  # fmt: skip
+        body = f"{len(text):x}\r\n".encode() + text + b"\r\n0\r\n" + trailer.encode() + b"\r\n"
+        with Wire(target.server) as wire:
+            wire.head("POST", path, headers | {"content-length": str(len(body))})
+            wire.send(body)
+            return wire.answer("POST")
+
+    good = f"x-amz-checksum-crc32:{crc32(text)}\r\n"
+    assert delete(f"x-amz-checksum-crc32:{crc32(b'')}\r\n").code == "BadDigest"
+    assert delete("x-amz-checksum-crc32:rubbish\r\n").code == "InvalidRequest"
+    assert delete("").code == "InvalidRequest"
+    for length in (3, len(text) - 1, len(text) + 1):
+        assert delete(good, length).code == "IncompleteBody"
+    named = target.signer().headers(
+        "POST", path, host, hashlib.sha256(text).hexdigest(), x_amz_checksum_algorithm="CRC32"
+    )
+    with Wire(target.server) as wire:
+        wire.head("POST", path, named | {"content-length": str(len(text))})
+        wire.send(text)
+        assert wire.answer("POST").code == "InvalidRequest", "an algorithm alone is no digest"
+    assert target.has("listed")
+    assert delete(good).status == 200 and not target.has("listed")
+
+
 # -- signatures
 
 
