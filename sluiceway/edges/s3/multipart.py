@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from sluiceway.edges.aws.codecs.xmls import malformed
@@ -11,7 +12,7 @@ from sluiceway.edges.s3.acl import list_of
 from sluiceway.edges.s3.call import Call
 from sluiceway.edges.s3.checksums import promise_of
 from sluiceway.edges.s3.encryption_headers import encryption_headers, refuse_customer_keys
-from sluiceway.edges.s3.get import cut, open_pieces, position, range_of
+from sluiceway.edges.s3.get import cut, open_pieces, position
 from sluiceway.edges.s3.headers import (
     attributes_of,
     check_supported,
@@ -31,6 +32,7 @@ from sluiceway.services.objects.multipart import Chosen, Part, Promised, Upload
 from sluiceway.services.objects.values import Checksum, Content, Piece, Source
 
 _TRIES = 3
+_SOURCE_RANGE = re.compile(r"bytes=([0-9]+)-([0-9]+)\Z")
 
 
 async def create(call: Call) -> Response:
@@ -145,17 +147,21 @@ def _source_range(call: Call, found: Found) -> tuple[int, int]:
     header = call.request.headers.get("x-amz-copy-source-range")
     if not header:
         return 0, found.stored.size
-    span = range_of(header, found.stored.size)
-    first, _, last = header.removeprefix("bytes=").partition("-")
-    if span is None or not first or not last or position(last) >= found.stored.size:
-        raise Invalid(
-            "argument",
+    match, size = _SOURCE_RANGE.match(header), found.stored.size
+    first, last = (position(match[1]), position(match[2])) if match else (0, -1)
+    if last < first:
+        raise _bad_source_range(
             "The x-amz-copy-source-range value must be of the form bytes=first-last where first and last are the "
             "zero-based offsets of the first and last bytes to copy",
-            ArgumentName="x-amz-copy-source-range",
-            ArgumentValue=header[:100],
+            header,
         )
-    return span.start, span.length
+    if last >= size:
+        raise _bad_source_range(f"Range specified is not valid for source object of size: {size}", header)
+    return first, last - first + 1
+
+
+def _bad_source_range(message: str, header: str) -> Invalid:
+    return Invalid("argument", message, ArgumentName="x-amz-copy-source-range", ArgumentValue=header[:100])
 
 
 async def _inline_part(call: Call, data: bytes, algorithm: str) -> Content:

@@ -88,6 +88,22 @@ def test_the_steps_of_a_multipart_upload(server: ServerProcess, s3: Any, bucket:
     refused("NoSuchUpload", s3.upload_part, **where, PartNumber=1, Body=b"x")
 
 
+def test_a_part_is_copied_of_what_the_source_has(s3: Any, bucket: str) -> None:
+    s3.put_object(Bucket=bucket, Key="source", Body=b"0123456789")
+    where = {"Bucket": bucket, "Key": "made", "PartNumber": 1, "CopySource": f"{bucket}/source"}
+    where["UploadId"] = s3.create_multipart_upload(Bucket=bucket, Key="made")["UploadId"]
+    for text in ("bytes=0-10", "bytes=10-10", "bytes=20-30", f"bytes=0-{'9' * 5000}"):
+        error = refused("InvalidArgument", s3.upload_part_copy, **where, CopySourceRange=text)["Error"]
+        assert error["Message"] == "Range specified is not valid for source object of size: 10"
+    for text in ("bytes=5-2", "bytes=0-", "bytes=-5", "0-5", "bytes=0-1,3-4", "bytes=\u0661-\u0662"):
+        error = refused(
+            "InvalidArgument", s3.upload_part_copy, **where, CopySourceRange=text.encode().decode("latin-1")
+        )
+        assert error["Error"]["Message"].startswith("The x-amz-copy-source-range value must be of the form"), text
+    etag = s3.upload_part_copy(**where, CopySourceRange="bytes=3-9")["CopyPartResult"]["ETag"]
+    assert etag == f'"{hashlib.md5(b"3456789").hexdigest()}"'
+
+
 @pytest.mark.parametrize(
     "algorithm, kind",
     [("CRC32", "COMPOSITE"), ("CRC32", "FULL_OBJECT"), ("CRC32C", "COMPOSITE"), ("CRC64NVME", "FULL_OBJECT"),
