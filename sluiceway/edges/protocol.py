@@ -11,9 +11,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections import deque
 from collections.abc import Callable, Coroutine
 from email.utils import formatdate
+from functools import lru_cache
 from typing import Any, Final, Protocol, cast
 
 import httptools
@@ -30,6 +32,10 @@ log = logging.getLogger("uvicorn.error")
 _NEVER: Final = float("inf")
 _BAD_REQUEST: Final = "Invalid HTTP request received."
 _BUSY: Final = "Service Unavailable"
+_ONE_HOST: Final = "A request has one Host header."
+
+
+_PLAIN_AND_CLOSE: Final = (("content-type", "text/plain; charset=utf-8"), ("connection", "close"))
 
 
 class _HeadersTooLarge(Exception):
@@ -77,8 +83,6 @@ class HttpConnection(asyncio.Protocol):
         self._writable: asyncio.Future[None] | None = None
         self._due = _NEVER
         self._timer: asyncio.TimerHandle | None = None
-        self._dated: object = None  # the default headers that ``_date`` was made of
-        self._date = ""
 
     # -- asyncio.Protocol
 
@@ -221,8 +225,11 @@ class HttpConnection(asyncio.Protocol):
         busy = self.limits.connections_max
         if len(state.connections) >= busy or len(state.tasks) >= busy:
             log.warning("Exceeded concurrency limit.")
-            plain = [("content-type", "text/plain; charset=utf-8"), ("connection", "close")]
-            exchange.answer(503, plain, _BUSY.encode())
+            exchange.answer(503, [*_PLAIN_AND_CLOSE], _BUSY.encode())
+            return
+        headers = exchange.headers
+        if not exchange.old and ("host" not in headers or (headers.repeated and len(headers.all("host")) > 1)):
+            exchange.answer(400, [*_PLAIN_AND_CLOSE], _ONE_HOST.encode())  # RFC 9112, 3.2
             return
         task = self._loop.create_task(self.application.serve(exchange, self._scheme, self._client))
         state.tasks.add(task)
@@ -230,13 +237,8 @@ class HttpConnection(asyncio.Protocol):
 
     @property
     def date(self) -> str:
-        """See ``exchange.Wire``. uvicorn makes its default headers anew every second."""
-        headers = self._state.default_headers
-        if headers is not self._dated:
-            self._dated = headers
-            self._date = "\r\n".join(f"{name.decode('ascii')}: {value.decode('latin-1')}" for name, value in headers)
-            self._date = self._date or f"date: {formatdate(usegmt=True)}"
-        return self._date
+        """See ``exchange.Wire``. Not uvicorn's, which may be a second old: what was just made would be from the future."""
+        return _dated(int(time.time()))
 
     def write(self, data: bytes) -> None:
         """See ``exchange.Wire``."""
@@ -340,6 +342,11 @@ class HttpConnection(asyncio.Protocol):
         protocol.connection_made(self._transport)
         protocol.data_received("\r\n".join([*lines, "", ""]).encode("latin-1"))
         self._transport.set_protocol(protocol)
+
+
+@lru_cache(maxsize=2)
+def _dated(second: int) -> str:
+    return f"date: {formatdate(second, usegmt=True)}"
 
 
 def _wants_socket(headers: Headers) -> bool:

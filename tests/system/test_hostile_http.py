@@ -59,6 +59,15 @@ def statuses(said: bytes) -> list[int]:
 
 # -- HTTP itself
 
+
+@pytest.mark.parametrize("hosts", ["", "Host: a\r\nHost: a\r\n", "Host: a\r\nhost: b\r\n"])
+def test_a_request_says_once_whom_it_asks(server: ServerProcess, hosts: str) -> None:
+    """Proxies before a server may have read another one (RFC 9112, 3.2)."""
+    said = everything(server, f"GET /_sluiceway/health HTTP/1.1\r\n{hosts}\r\n".encode() + LAST.encode())
+    assert statuses(said) == [400] and b"connection: close" in said
+    assert statuses(everything(server, b"GET /_sluiceway/health HTTP/1.0\r\n\r\n")) == [200]
+
+
 INNER = "GET /_sluiceway/metrics HTTP/1.1\r\nHost: inner\r\n\r\n"
 SHAPES: dict[str, tuple[str, set[int]]] = {
     "two lengths": (f"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\nContent-Length: {len(INNER)}\r\n\r\n{INNER}", {400}),

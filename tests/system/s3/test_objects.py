@@ -7,7 +7,9 @@ import io
 import json
 import os
 import random
+import time
 from concurrent.futures import ThreadPoolExecutor
+from email.utils import parsedate_to_datetime
 from typing import Any
 
 import pytest
@@ -100,6 +102,16 @@ def test_a_range_counts_only_of_what_the_client_has_a_part_of(server: ServerProc
     for other in ('"other"', weak, "Thu, 01 Jan 1970 00:00:00 GMT", later, "nonsense"):
         assert ask(other) == (200, b"0123456789"), other
     assert ask('"other"', "bytes=50-")[0] == 200 and ask(etag, "bytes=50-")[0] == 416
+
+
+def test_nothing_was_made_after_the_answer_that_tells_of_it(server: ServerProcess, s3: Any, bucket: str) -> None:
+    """RFC 9110, 8.8.2.1: Last-Modified is not later than Date."""
+    url = s3.generate_presigned_url("get_object", {"Bucket": bucket, "Key": "new"}).removeprefix(server.url)
+    ends = time.monotonic() + 2.2  # over the turn of a second, where a date from the last one shows
+    while time.monotonic() < ends:
+        s3.put_object(Bucket=bucket, Key="new", Body=b"new")
+        told = plain(server, "GET", url)[1]
+        assert parsedate_to_datetime(told["last-modified"]) <= parsedate_to_datetime(told["date"])
 
 
 def test_conditions(s3: Any, bucket: str) -> None:
