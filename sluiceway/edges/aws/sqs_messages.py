@@ -15,7 +15,7 @@ from sluiceway.edges.aws.sqs_waiting import SqsWaiting
 from sluiceway.errors import DomainError, Invalid, Throttled, TooLarge
 from sluiceway.services.queues import Message, Queues, Received, Sent
 from sluiceway.services.queues.attributes import unknown
-from sluiceway.services.queues.checks import check_fifo_id, check_visibility, message_size
+from sluiceway.services.queues.checks import check_fifo_id, check_visibility, has_bad_characters, message_size
 from sluiceway.services.queues.digests import attributes_md5
 
 _TRACE: Final = "AWSTraceHeader"
@@ -214,6 +214,8 @@ def _message_of(params: dict[str, Any], sender: str) -> tuple[Message, str]:
         trace = plain.get(_TRACE, {})
         if plain.keys() != {_TRACE} or trace.get("DataType") != "String" or not trace.get("StringValue"):
             raise Invalid("message_attribute", "The only message system attribute is AWSTraceHeader, of type String.")
+        if has_bad_characters(trace["StringValue"]):
+            raise Invalid("message_attribute", "AWSTraceHeader holds characters that are not valid.")
         system[_TRACE] = trace["StringValue"]
         system_md5 = attributes_md5(plain)
     attributes = params.get("MessageAttributes")
