@@ -420,6 +420,13 @@ async def test_a_batch_accepts_and_refuses_one_by_one(world: World) -> None:
             await world.store.commit(world.topics.post_batch, "news", refused)
 
 
+@pytest.mark.parametrize("value", ['"false"', "0", "null", "[]"])
+def test_whether_subscriptions_may_override_is_true_or_false(value: str) -> None:
+    with pytest.raises(Invalid, match="disableSubscriptionOverrides"):
+        policies.check_topic('{"http": {"disableSubscriptionOverrides": %s}}' % value)
+    policies.check_topic('{"http": {"disableSubscriptionOverrides": true}}')
+
+
 def test_delivery_policies() -> None:
     own = json.dumps({"healthyRetryPolicy": {"numRetries": 5, "minDelayTarget": 1, "maxDelayTarget": 4}})
     retry = policies.retry_of("https", "", own)
