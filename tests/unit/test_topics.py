@@ -423,7 +423,7 @@ async def test_a_batch_accepts_and_refuses_one_by_one(world: World) -> None:
 @pytest.mark.parametrize("value", ['"false"', "0", "null", "[]"])
 def test_whether_subscriptions_may_override_is_true_or_false(value: str) -> None:
     with pytest.raises(Invalid, match="disableSubscriptionOverrides"):
-        policies.check_topic('{"http": {"disableSubscriptionOverrides": %s}}' % value)
+        policies.check_topic(f'{{"http": {{"disableSubscriptionOverrides": {value}}}}}')
     policies.check_topic('{"http": {"disableSubscriptionOverrides": true}}')
 
 
