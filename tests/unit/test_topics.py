@@ -331,6 +331,15 @@ async def test_creating_and_deleting(world: World) -> None:
         await commit(topics.create, "tagged", {"DisplayName": "other"})
     with pytest.raises(AlreadyExists):
         await commit(topics.create, "tagged", {}, {"k": "w"})
+    plain = {"DisplayName": "", "SignatureVersion": "1", "TracingConfig": "PassThrough", "MaximumMessageSize": "262144"}
+    assert (await commit(topics.create, "news", plain)).attributes == {}  # it says nothing that was not so before
+    fifo = {"FifoTopic": "true"}
+    await commit(topics.create, "news.fifo", fifo)
+    usual = {"ContentBasedDeduplication": "false", "FifoThroughputScope": "Topic"}
+    await commit(topics.create, "news.fifo", {**fifo, **usual})
+    with pytest.raises(AlreadyExists):
+        await commit(topics.create, "news.fifo", {**fifo, "ContentBasedDeduplication": "true"})
+    await commit(topics.delete, "news.fifo")
     made = await commit(topics.subscribe, "tagged", "sqs", QUEUE)
     await commit(topics.delete, "tagged")
     await commit(topics.delete, "tagged")
@@ -346,6 +355,14 @@ async def test_subscribing_again(world: World) -> None:
     assert (await commit(subscribe, "news", "sqs", QUEUE)).id == first.id
     with pytest.raises(AlreadyExists):
         await commit(subscribe, "news", "sqs", QUEUE, {"RawMessageDelivery": "false"})
+    other = QUEUE.replace("jobs", "others")
+    chosen = {"FilterPolicy": '{"a":["b"]}', "RawMessageDelivery": "false"}
+    first = await commit(subscribe, "news", "sqs", other, chosen)
+    same = {"FilterPolicy": ' { "a": [ "b" ] }', "FilterPolicyScope": "MessageAttributes"}
+    assert (await commit(subscribe, "news", "sqs", other, same)).id == first.id
+    for more in ({"FilterPolicy": '{"a":["c"]}'}, {"FilterPolicyScope": "MessageBody"}, {"RawMessageDelivery": "true"}):
+        with pytest.raises(AlreadyExists):
+            await commit(subscribe, "news", "sqs", other, {**same, **more})
     pending = await commit(subscribe, "news", "email", "b@example.com")
     again = await commit(subscribe, "news", "email", "b@example.com")
     assert again.id == pending.id and again.token != pending.token
