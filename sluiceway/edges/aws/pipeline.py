@@ -118,6 +118,7 @@ class AwsPipeline:
             request_id=request.request_id,
             now_ms=now_ms,
             base_url=request.base_url if request.host else self._own_url(),
+            body=request.body,
             context=lambda: conditions_of(request, principal, now_ms),
         )
 
