@@ -95,9 +95,9 @@ def parse_policy(text: str, scope: str) -> dict[str, Any]:
         raise _invalid("failed to parse JSON.") from None
     if not isinstance(policy, dict):
         raise _invalid("Filter policy must be a JSON object.")
+    _compile(policy)  # first: whatever looks at the policy afterwards knows that it is not deep
     if scope == "MessageAttributes" and _nested(policy):
         raise _invalid("Filter policy scope MessageAttributes does not support nested filter policy")
-    _compile(policy)
     if _keys(policy) > KEYS_MAX:
         raise _invalid(f"Filter policy can not have more than {KEYS_MAX} keys")
     if text.count("*") > WILDCARDS_MAX and _stars(policy) > WILDCARDS_MAX:

@@ -92,10 +92,14 @@ class Room:
 
 
 class Incoming(Protocol):
-    """What has come of a body. ``ended`` is whether nothing will follow what is here."""
+    """What has come of a body. ``ended`` is whether nothing will follow what is here, ``gone`` whether nobody waits for
+    an answer any more."""
 
     @property
     def ended(self) -> bool: ...
+
+    @property
+    def gone(self) -> bool: ...
 
     def take(self) -> bytes:
         """What is here now; b"" if nothing is."""
@@ -111,6 +115,7 @@ class Given:
     """A body that is here already."""
 
     ended = True
+    gone = False
 
     def __init__(self, data: bytes) -> None:
         self._data = data
@@ -147,6 +152,11 @@ class Body:
         self._room = room
         self._whole_s = whole_s
         self._taken = 0
+
+    @property
+    def gone(self) -> bool:
+        """Whether the client is: nothing should be done for it that only it could use."""
+        return self._source.gone
 
     async def chunks(self) -> AsyncIterator[bytes]:
         """The body's bytes as they arrive.

@@ -98,7 +98,7 @@ class SnsPages:
         return _page(200, "You are subscribed", f"<p><code>{arn}</code></p>")
 
     async def _unsubscribe(self, form: Mapping[str, str]) -> Response:
-        topic, subscription_id = subscription_key(form.get("subscription", ""))
+        topic, subscription_id = subscription_key(form.get("subscription", ""), self._topics.scope)
         await self._store.commit(self._topics.unsubscribe, topic, subscription_id, False)
         return _page(200, "The subscription has ended", "<p>No more messages will be sent.</p>")
 

@@ -51,8 +51,9 @@ class _Pass:
     dead: list[tuple[DeadLetter, Letter]] = field(default_factory=list)
     wait: tuple[int, int, int] = (0, 0, 0)
 
-    def deliver(self, entry: Entry, tries: int, since_ms: int) -> bool:
-        """Deliver one event or note what becomes of it. False if an ordered reaction must wait."""
+    def deliver(self, entry: Entry, tries: int, since_ms: int, at_cursor: bool = True) -> bool:
+        """Deliver one event or note what becomes of it. False if an ordered reaction must wait: for what stands at its
+        cursor, that is; what was parked, as it was redriven, is parked again."""
         if not self.armed.wants(entry):
             self.filtered += 1
             return True
@@ -70,7 +71,7 @@ class _Pass:
         if isinstance(step, DeadLetter):
             self.dead.append((step, self.armed.target.letter(reaction, entry, step.reason)))
             return True
-        if reaction.ordered:
+        if reaction.ordered and at_cursor:
             self.wait = (step.tries, step.next_try_ms, 0)
             return False
         self.park.append(step)
@@ -89,7 +90,7 @@ class _Pass:
             self.unpark.append((parked.next_try_ms, parked.offset))
             if parked.value is not None:
                 entry = Entry(parked.offset, parked.time_ms, parked.value)
-                self.deliver(entry, parked.tries, parked.since_ms)
+                self.deliver(entry, parked.tries, parked.since_ms, at_cursor=False)
         waiting = [step.next_try_ms for step in self.park]
         return min([*waiting, *([] if next_due_ms is None else [next_due_ms])], default=None)
 

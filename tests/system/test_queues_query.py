@@ -168,7 +168,7 @@ def test_errors_have_their_old_codes(client: Client) -> None:
     for action, fields, code in cases:
         status, found, blame = client.refused(action, path, **{key.replace(".", "__"): v for key, v in fields.items()})
         assert (status, found, blame) == (400, code, "Sender"), action
-    assert client.refused("Nonsense")[0] == 400
+    assert client.refused("Nonsense") == (400, "InvalidAction", "Sender")
     client.call("PurgeQueue", path)
     assert client.refused("PurgeQueue", path)[:2] == (403, old + "PurgeQueueInProgress")
     assert client.refused("ReceiveMessage", "/111122223333/query-errors")[1] == old + "NonExistentQueue"

@@ -16,7 +16,7 @@ from helpers.waiting import until
 from sluiceway.config import ReactionSettings
 from sluiceway.core.reaction import Reaction, RetryPolicy, Target
 from sluiceway.core.store import Entry, Tx
-from sluiceway.errors import Invalid, NotFound, Throttled
+from sluiceway.errors import Conflict, DomainError, Invalid, NotFound, Throttled
 from sluiceway.reactions.allowance import Allowances
 from sluiceway.reactions.target import Attempt, DeliveryFailed, OutwardTarget
 from sluiceway.services.pressure import Pressure
@@ -314,3 +314,36 @@ async def test_one_event_for_a_thousand_subscriptions_is_one_commit(bench: Bench
     await bench.emit("news")
     await until(lambda: bench.dispatcher.stats.delivered == 1000)
     assert bench.store.stats.commits - before <= 4  # the event's own, and about one for all copies
+
+
+async def test_a_redriven_letter_of_an_ordered_reaction_that_fails_once_more_is_tried_again(bench: Bench) -> None:
+    """Its cursor is past it, so it can't wait there: it is parked anew, and what comes meanwhile does not wait."""
+    errors: list[DomainError] = [NotFound("queue", "The queue is gone."), Conflict("disabled", "The key is disabled.")]
+
+    def refuse(value: Any) -> None:
+        if value == 0 and errors:
+            raise errors.pop(0)
+
+    bench.targets["store"] = Counting(refuse)
+    await bench.start()
+    await bench.react("r", "store", ordered=True, retry=STEADY)
+    await bench.emit(0, 1)
+
+    async def shows(**wanted: int) -> bool:
+        status = await bench.status("r")
+        found = {"dead": status.dead_kept, "parked": status.parked, "failed": status.position.failed}
+        return {name: found[name] for name in wanted} == wanted
+
+    await until(lambda: shows(dead=1))
+    assert await bench.out("r") == [1]
+    await bench.store.commit(bench.reactions.redrive, "r")
+    await until(lambda: shows(parked=1, dead=0, failed=2))
+    await bench.emit(2)
+
+    async def arrived(*values: int) -> bool:
+        return await bench.out("r") == list(values)
+
+    await until(lambda: arrived(1, 2))
+    await bench.move(1000)
+    await until(lambda: arrived(1, 2, 0))
+    assert await shows(parked=0, dead=0, failed=2)

@@ -169,6 +169,8 @@ REFUSED = [
     (json.dumps({"a": [{"wildcard": "*x" * 101}]}), "MessageBody", "Rule is too complex"),
     ('{"a":' * 300 + "[1]" + "}" * 300, "MessageBody", "too complex"),
     ('{"a":' * 5000 + "[1]" + "}" * 5000, "MessageBody", "Filter"),
+    ('{"$or":[' * 450 + '{"a":[1]}' + ',{"b":[1]}]}' * 450, "MessageAttributes", "too complex"),
+    ('{"$or":[' * 450 + '{"a":[1]}' + ',{"b":[1]}]}' * 450, "MessageBody", "too complex"),
     ('{"a": [{"numeric": ["=", NaN]}]}', "MessageBody", "between -1.0E9 and 1.0E9"),
     ('{"a": [{"numeric": [">", 1, "<", 5, "<", 9]}]}', "MessageBody", "Too many elements"),
     ('{"a": [{"numeric": []}]}', "MessageBody", "Numeric expression"),

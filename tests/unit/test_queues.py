@@ -16,7 +16,7 @@ from sluiceway.core.identity import Scope
 from sluiceway.core.wakeups import Wakeups
 from sluiceway.engines.sqlite.store import SqliteStore, open_store
 from sluiceway.errors import Invalid, Throttled
-from sluiceway.services.queues import QueueKeeper, Queues
+from sluiceway.services.queues import Moves, QueueKeeper, Queues
 from sluiceway.services.queues.states import AVAILABLE, DELAYED, GONE, IN_FLIGHT, TRANSITIONS, Event
 
 LIMITS = QueueSettings(in_flight_max=3, due_max=5, sweep_max=4, queues_max=3)
@@ -179,3 +179,27 @@ async def test_the_total_of_visibility_is_twelve_hours(place: Place) -> None:
     assert "[43200 seconds]" in refused.value.message
     place.clock.ms += 39_600_000
     assert len(await place.run(place.queues.receive, "q", 1)) == 1
+
+
+@pytest.mark.parametrize("fifo", [False, True])
+async def test_a_move_task_leaves_what_is_too_old_behind(place: Place, fifo: bool) -> None:
+    """It would be received as a new message, days after its time."""
+    end = ".fifo" if fifo else ""
+    own = {"FifoQueue": "true", "ContentBasedDeduplication": "true"} if fifo else {}
+    await place.run(place.queues.create, f"dead{end}", own, {})
+    policy = {"deadLetterTargetArn": place.queues.arn(f"dead{end}"), "maxReceiveCount": 3}
+    await place.run(place.queues.create, f"q{end}", {**own, "RedrivePolicy": json.dumps(policy)}, {})
+    for text in ("old", "older"):
+        await place.run(place.queues.send, f"dead{end}", text, group_id=text if fifo else None)
+    place.clock.ms += 60_000
+    await place.run(place.queues.send, f"dead{end}", "young", group_id="young" if fifo else None)
+    await place.run(place.queues.set_attributes, f"dead{end}", {"MessageRetentionPeriod": "60"})
+    moves = Moves(place.queues)
+    source, target = place.queues.arn(f"dead{end}"), place.queues.arn(f"q{end}")
+    await place.run(moves.start, source, target, None)
+    [(task, _)] = await place.store.view(moves.active)
+    await place.run(moves.step, task, 10)
+    assert [one.body for one in await place.run(place.queues.receive, f"q{end}", 10)] == ["young"]
+    assert await place.store.view(place.queues.counts, f"dead{end}") == (0, 0, 0)
+    [shown] = await place.store.view(moves.newest, source, 1)
+    assert (shown["moved"], shown["status"]) == (1, "COMPLETED")

@@ -269,7 +269,8 @@ def test_what_is_no_number(number: str) -> None:
     "wrong",
     [{"MonthlySpendLimit": "-1"}, {"MonthlySpendLimit": "1.5"}, {"DefaultSMSType": "Urgent"}, {"DefaultSenderID": "1"},
      {"DeliveryStatusSuccessSamplingRate": "101"}, {"DeliveryStatusIAMRole": "x"}, {"Nonsense": "1"},
-     {"UsageReportS3Bucket": "NO"}],
+     {"UsageReportS3Bucket": "NO"}, {"MonthlySpendLimit": "000000000999999999"},
+     {"DeliveryStatusSuccessSamplingRate": "000000000101"}],
 )  # fmt: skip
 async def test_settings_of_the_account_that_are_refused(kit: Kit, wrong: dict[str, str]) -> None:
     with pytest.raises(Invalid):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import itertools
 import json
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
@@ -28,7 +27,7 @@ from sluiceway.reactions.targets.signing import RsaSigner, open_signer
 from sluiceway.services.access import authorize
 from sluiceway.services.outbox import Note, Outbox
 from sluiceway.services.reactions import Reactions
-from sluiceway.services.topics import Publication, Topics, policies
+from sluiceway.services.topics import Publication, Topics
 
 SCOPE = Scope("000000000000", "us-east-1")
 ARN = "arn:aws:sns:us-east-1:000000000000:news"
@@ -331,6 +330,15 @@ async def test_creating_and_deleting(world: World) -> None:
         await commit(topics.create, "tagged", {"DisplayName": "other"})
     with pytest.raises(AlreadyExists):
         await commit(topics.create, "tagged", {}, {"k": "w"})
+    plain = {"DisplayName": "", "SignatureVersion": "1", "TracingConfig": "PassThrough", "MaximumMessageSize": "262144"}
+    assert (await commit(topics.create, "news", plain)).attributes == {}  # it says nothing that was not so before
+    fifo = {"FifoTopic": "true"}
+    await commit(topics.create, "news.fifo", fifo)
+    usual = {"ContentBasedDeduplication": "false", "FifoThroughputScope": "Topic"}
+    await commit(topics.create, "news.fifo", {**fifo, **usual})
+    with pytest.raises(AlreadyExists):
+        await commit(topics.create, "news.fifo", {**fifo, "ContentBasedDeduplication": "true"})
+    await commit(topics.delete, "news.fifo")
     made = await commit(topics.subscribe, "tagged", "sqs", QUEUE)
     await commit(topics.delete, "tagged")
     await commit(topics.delete, "tagged")
@@ -346,6 +354,14 @@ async def test_subscribing_again(world: World) -> None:
     assert (await commit(subscribe, "news", "sqs", QUEUE)).id == first.id
     with pytest.raises(AlreadyExists):
         await commit(subscribe, "news", "sqs", QUEUE, {"RawMessageDelivery": "false"})
+    other = QUEUE.replace("jobs", "others")
+    chosen = {"FilterPolicy": '{"a":["b"]}', "RawMessageDelivery": "false"}
+    first = await commit(subscribe, "news", "sqs", other, chosen)
+    same = {"FilterPolicy": ' { "a": [ "b" ] }', "FilterPolicyScope": "MessageAttributes"}
+    assert (await commit(subscribe, "news", "sqs", other, same)).id == first.id
+    for more in ({"FilterPolicy": '{"a":["c"]}'}, {"FilterPolicyScope": "MessageBody"}, {"RawMessageDelivery": "true"}):
+        with pytest.raises(AlreadyExists):
+            await commit(subscribe, "news", "sqs", other, {**same, **more})
     pending = await commit(subscribe, "news", "email", "b@example.com")
     again = await commit(subscribe, "news", "email", "b@example.com")
     assert again.id == pending.id and again.token != pending.token
@@ -418,55 +434,6 @@ async def test_a_batch_accepts_and_refuses_one_by_one(world: World) -> None:
     for refused in ([], [Publication("x")] * 11, [Publication("x" * 100_000)] * 3):
         with pytest.raises(DomainError):
             await world.store.commit(world.topics.post_batch, "news", refused)
-
-
-def test_delivery_policies() -> None:
-    own = json.dumps({"healthyRetryPolicy": {"numRetries": 5, "minDelayTarget": 1, "maxDelayTarget": 4}})
-    retry = policies.retry_of("https", "", own)
-    assert (retry.tries_max, retry.delay_ms(1, 0.0), retry.delay_ms(5, 0.0)) == (6, 1000, 4000)
-    default = policies.retry_of("http", "", "")
-    assert [default.delay_ms(tries, 0.0) for tries in (1, 2, 3)] == [20_000] * 3 and default.tries_max == 4
-    topic = json.dumps({"http": {"defaultHealthyRetryPolicy": {"numRetries": 7}, "disableSubscriptionOverrides": True}})
-    assert policies.retry_of("http", topic, own).tries_max == 8
-    managed = policies.retry_of("sqs", "", own)
-    assert managed.tries_max == 100_016
-    assert [managed.delay_ms(tries, 0.0) for tries in (1, 3, 4, 5, 6, 7, 16)] == [0, 0, 1000, 1000, 1000, 2000, 20_000]
-    for bad in ('{"healthyRetryPolicy": {"numRetries": 101}}',
-                '{"healthyRetryPolicy": {"minDelayTarget": 30}}',
-                '{"healthyRetryPolicy": {"backoffFunction": "none"}}',
-                '{"healthyRetryPolicy": {"numRetries": 100, "maxDelayTarget": 3600}}',
-                '{"requestPolicy": {"headerContentType": "image/png"}}', "[", "[]"):  # fmt: skip
-        with pytest.raises(Invalid):
-            policies.check_subscription(bad)
-
-
-PHASES = {"numRetries": 50, "numNoDelayRetries": 3, "numMinDelayRetries": 2, "numMaxDelayRetries": 35,
-          "minDelayTarget": 1, "maxDelayTarget": 60}  # fmt: skip
-
-
-@pytest.mark.parametrize("function", ["linear", "arithmetic", "geometric", "exponential"])
-def test_every_phase_of_the_guides_own_delivery_policy(function: str) -> None:
-    """ "3 times immediately, 2 times 1 second apart, 10 times with backoff from 1 to 60 seconds, 35 times 60 seconds
-    apart"."""
-    own = json.dumps({"healthyRetryPolicy": {**PHASES, "backoffFunction": function}})
-    policies.check_subscription(own)
-    retry = policies.retry_of("https", "", own)
-    delays = [retry.delay_ms(tries, 0.0) for tries in range(1, retry.tries_max)]
-    assert len(delays) == 50 and not retry.exhausted(50, 0) and retry.exhausted(51, 0)
-    assert delays[:5] == [0, 0, 0, 1000, 1000] and delays[15:] == [60_000] * 35
-    backoff = delays[5:15]
-    assert backoff[0] == 1000 and backoff[-1] == 60_000 and backoff == sorted(backoff)
-    steps = [later - earlier for earlier, later in itertools.pairwise(backoff)]
-    if function == "linear":
-        assert max(steps) - min(steps) <= 1
-    elif function == "arithmetic":
-        growth = [later - earlier for earlier, later in itertools.pairwise(steps)]
-        assert max(growth) - min(growth) <= 4 and min(growth) > 0  # of rounding
-    elif function == "geometric":
-        ratios = [later / earlier for earlier, later in itertools.pairwise(backoff)]
-        assert max(ratios) - min(ratios) < 0.01
-    else:
-        assert [round(one / 1000) for one in backoff[:6]] == [1, 2, 4, 8, 16, 32]
 
 
 async def test_a_token_expires(world: World) -> None:

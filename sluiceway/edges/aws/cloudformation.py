@@ -27,7 +27,6 @@ ERRORS: Final[ErrorTable] = {
     (Invalid, "*"): "ValidationError",
     (Conflict, "*"): "ValidationError",
     (TooLarge, "*"): "ValidationError",
-    (NotFound, "operation"): "InvalidAction",
 }
 
 _BUCKET_HOST = re.compile(r"(.+)\.s3[.-].+")

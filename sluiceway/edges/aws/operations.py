@@ -13,13 +13,15 @@ from datetime import UTC, datetime
 from typing import Any
 
 from sluiceway.core.identity import Principal, Scope
+from sluiceway.edges.http import Body
 from sluiceway.errors import DomainError
 
 
 @dataclass(slots=True)
 class Call:
     """One authenticated operation. ``params`` has the members of the model's input shape, typed as
-    botocore types them (blobs are bytes, timestamps are aware datetimes, streaming members are bytes)."""
+    botocore types them (blobs are bytes, timestamps are aware datetimes, streaming members are bytes). ``body`` is the
+    request's, which knows whether the client is still there."""
 
     service: str
     operation: str
@@ -29,6 +31,7 @@ class Call:
     request_id: str
     now_ms: int
     base_url: str
+    body: Body
     context: Callable[[], dict[str, list[str]]] = dict
     _conditions: dict[str, list[str]] | None = None
 

@@ -118,6 +118,7 @@ class AwsPipeline:
             request_id=request.request_id,
             now_ms=now_ms,
             base_url=request.base_url if request.host else self._own_url(),
+            body=request.body,
             context=lambda: conditions_of(request, principal, now_ms),
         )
 
@@ -131,7 +132,8 @@ class AwsPipeline:
         self._authorize(call.principal, action, operation.resource(call), call.conditions, policy)
 
     def _failed(self, codec: ServiceCodec, name: str | None, request: Request, error: DomainError) -> Response:
-        code, status = self._code_of(error)
+        unknown = name is None and isinstance(error, NotFound) and error.kind == "operation"
+        code, status = ("InvalidAction", 400) if unknown and codec.protocol == "query" else self._code_of(error)
         if status is not None and status >= 500:
             log.warning("%s %s: %s", self._edge.name, name, error.message)
         fields = {key: value for key, value in error.detail.items() if key[:1].isupper()}
@@ -202,7 +204,7 @@ def _common_code(error: DomainError, service: str) -> tuple[str, int | None]:
     if isinstance(error, TooLarge):
         return "RequestEntityTooLargeException", 413
     if isinstance(error, NotFound) and error.kind == "operation":
-        return ("UnknownOperationException" if service != "sns" else "InvalidAction"), None
+        return "UnknownOperationException", None
     if isinstance(error, Invalid) and error.kind == "serialization":
         return "SerializationException", 400
     if isinstance(error, NotFound):

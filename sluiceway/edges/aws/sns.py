@@ -319,7 +319,7 @@ class _Sns:
         return {"SubscriptionArn": self._topics.subscription_arn(made)}
 
     async def unsubscribe(self, call: Call) -> Output:
-        topic, subscription_id = subscription_key(need(call, "SubscriptionArn"))
+        topic, subscription_id = subscription_key(need(call, "SubscriptionArn"), self._topics.scope)
         signed = call.principal is not ANONYMOUS
         if signed:
             arn = self._topics.arn(topic)
@@ -335,7 +335,7 @@ class _Sns:
             return None
 
     async def get_subscription_attributes(self, call: Call) -> Output:
-        key = subscription_key(need(call, "SubscriptionArn"))
+        key = subscription_key(need(call, "SubscriptionArn"), self._topics.scope)
         return {"Attributes": await self._store.view(self._subscription_attributes, *key)}
 
     def _subscription_attributes(self, view: View, topic_name: str, subscription_id: str) -> dict[str, str]:
@@ -361,7 +361,7 @@ class _Sns:
         return attributes
 
     async def set_subscription_attributes(self, call: Call) -> Output:
-        topic, subscription_id = subscription_key(need(call, "SubscriptionArn"))
+        topic, subscription_id = subscription_key(need(call, "SubscriptionArn"), self._topics.scope)
         await self._store.commit(
             self._topics.set_subscription_attribute,
             topic,

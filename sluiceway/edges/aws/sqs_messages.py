@@ -12,10 +12,11 @@ from sluiceway.core.store import Store
 from sluiceway.core.wakeups import Wakeups
 from sluiceway.edges.aws.operations import Call, ErrorTable, Output
 from sluiceway.edges.aws.sqs_waiting import SqsWaiting
+from sluiceway.edges.http import ClientGone
 from sluiceway.errors import DomainError, Invalid, Throttled, TooLarge
 from sluiceway.services.queues import Message, Queues, Received, Sent
 from sluiceway.services.queues.attributes import unknown
-from sluiceway.services.queues.checks import check_fifo_id, check_visibility, message_size
+from sluiceway.services.queues.checks import check_fifo_id, check_visibility, has_bad_characters, message_size
 from sluiceway.services.queues.digests import attributes_md5
 
 _TRACE: Final = "AWSTraceHeader"
@@ -112,18 +113,19 @@ class SqsMessages:
         system, attempt = _asked(params), params.get("ReceiveRequestAttemptId")
         if attempt is not None:
             check_fifo_id("ReceiveRequestAttemptId", attempt)
-        messages = await self._take(self._name_of(call), count, visibility_s, wait_s, attempt)
+        messages = await self._take(call, count, visibility_s, wait_s, attempt)
         wanted = params.get("MessageAttributeNames") or ()
         return {"Messages": [_message(one, system, wanted) for one in messages]} if messages else {}
 
     async def _take(
-        self, name: str, count: int, visibility_s: int | None, wait_s: int | None, attempt: str | None
+        self, call: Call, count: int, visibility_s: int | None, wait_s: int | None, attempt: str | None
     ) -> list[Received]:
         """Messages, or nothing after ``wait_s`` (the queue's own, if None).
 
         The first try is a transaction without a look before it: the writer has the queue's pages at hand, and one that
         finds nothing writes nothing. Who waits then is called when there is something.
         """
+        name = self._name_of(call)
         if wait_s is None:
             queue = await self._store.view(self._queues.get, name)
             wait_s = queue.number("ReceiveMessageWaitTimeSeconds", 0)
@@ -132,7 +134,13 @@ class SqsMessages:
         messages = await receive()
         if messages or not patient:
             return messages
-        return await self._waiting.take(name, count, wait_s, receive)
+
+        async def again() -> list[Received]:
+            if call.body.gone:  # who is there takes what would be hidden from all for nobody
+                raise ClientGone
+            return await receive()
+
+        return await self._waiting.take(name, count, wait_s, again)
 
     async def _receive(
         self, name: str, count: int, visibility_s: int | None, attempt: str | None, *, patient: bool
@@ -214,6 +222,8 @@ def _message_of(params: dict[str, Any], sender: str) -> tuple[Message, str]:
         trace = plain.get(_TRACE, {})
         if plain.keys() != {_TRACE} or trace.get("DataType") != "String" or not trace.get("StringValue"):
             raise Invalid("message_attribute", "The only message system attribute is AWSTraceHeader, of type String.")
+        if has_bad_characters(trace["StringValue"]):
+            raise Invalid("message_attribute", "AWSTraceHeader holds characters that are not valid.")
         system[_TRACE] = trace["StringValue"]
         system_md5 = attributes_md5(plain)
     attributes = params.get("MessageAttributes")

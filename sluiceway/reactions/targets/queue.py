@@ -37,6 +37,7 @@ class Queues(Protocol):
         deduplication_id: str | None = None,
         room: int | None = None,
         content: str | None = None,
+        published_ms: int = 0,
     ) -> object: ...
 
 
@@ -81,6 +82,7 @@ class QueueTarget(NotificationTarget, InStoreTarget):
             content=None if raw else content,
             group_id=_group(name, options["topic_arn"], value),
             deduplication_id=value.get("deduplication") if name.endswith(".fifo") else None,
+            published_ms=value["time_ms"],
         )
 
     def cost(self, reaction: Reaction) -> int:

@@ -26,7 +26,7 @@ def check_message(message: Message, size_max: int) -> None:
     body = message.body
     if not body:
         raise Invalid("message_missing", "The request must contain the parameter MessageBody.")
-    if _has_bad_characters(body):
+    if has_bad_characters(body):
         raise Invalid("message_characters", "Invalid characters found. Valid unicode characters are #x9 | #xA | #xD | "
                       "#x20 to #xD7FF | #xE000 to #xFFFD | #x10000 to #x10FFFF")  # fmt: skip
     if message.attributes:
@@ -52,8 +52,9 @@ def check_message_attributes(attributes: Mapping[str, Any]) -> None:
 def _check_message_attribute(name: str, value: Mapping[str, Any]) -> None:
     if not _ATTRIBUTE_NAME.fullmatch(name) or name.lower().startswith(("aws.", "amazon.")):
         raise Invalid("message_attribute", f"The message attribute name {name[:300]!r} is not valid.")
-    kind, _, _ = str(value.get("DataType", "")).partition(".")
-    if kind not in ("String", "Number", "Binary") or len(value["DataType"]) > _TYPE_MAX:
+    kind, _, label = str(value.get("DataType", "")).partition(".")
+    wrong = kind not in ("String", "Number", "Binary") or len(value["DataType"]) > _TYPE_MAX
+    if wrong or (label and has_bad_characters(label)):
         raise Invalid(
             "message_attribute",
             f"The message attribute '{name}' has an invalid message attribute type, the set of supported type "
@@ -68,11 +69,12 @@ def _check_message_attribute(name: str, value: Mapping[str, Any]) -> None:
         raise Invalid("message_attribute", f"The message attribute '{name}' must contain one value of its type only.")
     if kind == "Number" and not _NUMBER.match(text):
         raise Invalid("message_attribute", f"Can't cast the value of message attribute '{name}' to a number.")
-    if kind == "String" and _has_bad_characters(text):
+    if kind == "String" and has_bad_characters(text):
         raise Invalid("message_attribute", f"The message attribute '{name}' holds characters that are not valid.")
 
 
-def _has_bad_characters(text: str) -> bool:
+def has_bad_characters(text: str) -> bool:
+    """Whether a message can't hold the text, as XML can't."""
     if text.isascii():  # ten times as fast, and most messages are
         return bool(text.encode("ascii").translate(None, _ASCII))
     return _CHARACTERS.search(text) is not None

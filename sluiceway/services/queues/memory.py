@@ -14,7 +14,7 @@ from sluiceway.services.queues.values import Queue
 MEMORY: Final = "queue_memory"
 MEMORY_ORDER: Final = "queue_memory_order"
 MEMORY_TABLES: Final = (MEMORY, MEMORY_ORDER)
-_KEPT_MS: Final = 5 * 60 * 1000
+KEPT_MS: Final = 5 * 60 * 1000
 
 
 def recall(view: View, queue: Queue, *key: str) -> Any:
@@ -28,7 +28,7 @@ def remember(tx: Tx, queue: Queue, value: Any, *key: str) -> None:
     row = tx.get(MEMORY, (queue.id, *key))
     if row is not None:
         tx.delete(MEMORY_ORDER, (queue.id, row["until_ms"], *key))
-    until_ms = tx.now_ms + _KEPT_MS
+    until_ms = tx.now_ms + KEPT_MS
     tx.put(MEMORY, (queue.id, *key), {"until_ms": until_ms, "value": value})
     tx.put(MEMORY_ORDER, (queue.id, until_ms, *key), 1)
 

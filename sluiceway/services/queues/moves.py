@@ -153,7 +153,9 @@ class Moves:
         given_back = shelf.give_back(self._limits.due_max)
         found = shelf.available_after(after, count)
         for one in found:
-            if one[0][3] < task["before"]:
+            if shelf.is_expired(one[1]):
+                shelf.drop(Event.EXPIRED, one)
+            elif one[0][3] < task["before"]:
                 target = self._target(tx, task, one[1])
                 if target is None:
                     break

@@ -13,7 +13,7 @@ from sluiceway.services.queues import checks, groups, shelf
 from sluiceway.services.queues.definitions import Definitions
 from sluiceway.services.queues.digests import attributes_md5, body_md5
 from sluiceway.services.queues.groups import GroupedShelf
-from sluiceway.services.queues.memory import forget, recall, remember
+from sluiceway.services.queues.memory import KEPT_MS, forget, recall, remember
 from sluiceway.services.queues.shelf import Found, Row, Shelf, counters
 from sluiceway.services.queues.states import AVAILABLE, DELAYED, IN_FLIGHT, Event
 from sluiceway.services.queues.values import Message, Queue, Receipt, Received, Sent, parse_receipt
@@ -70,10 +70,13 @@ class Queues(Definitions):
         system: Mapping[str, str] | None = None,
         room: int | None = None,
         content: str | None = None,
+        published_ms: int = 0,
     ) -> Sent:
         """``send_message`` in other words."""
         system = system or _NOTHING
-        given = Message(body, attributes or _NOTHING, delay_s, group_id, deduplication_id, system, room, content)
+        given = Message(
+            body, attributes or _NOTHING, delay_s, group_id, deduplication_id, system, room, content, published_ms
+        )
         return self.send_message(tx, name, given)
 
     def send_message(self, tx: Tx, name: str, message: Message) -> Sent:
@@ -108,13 +111,13 @@ class Queues(Definitions):
         md5s = body_md5(message.body), attributes_md5(message.attributes)
         row = _new_row(message, now_ms)
         if queue.fifo:
-            key = _deduplication(queue, message)
-            earlier = recall(tx, queue, *key)
-            if earlier is not None:
+            key, published_ms = _deduplication(queue, message), message.published_ms or now_ms
+            earlier = recall(tx, queue, *key)  # what a release before this one remembered is without the time
+            if earlier is not None and (len(earlier) < 3 or published_ms < earlier[2] + KEPT_MS):
                 return Sent(earlier[0], *md5s, earlier[1])
             sequence = str(_SEQUENCE_START + place.next_number)
             forget(tx, queue, self.limits.forget_max)
-            remember(tx, queue, [row["id"], sequence], *key)
+            remember(tx, queue, [row["id"], sequence, published_ms], *key)
             row["deduplication"] = key[-1]
             place.add(row, now_ms)
             return Sent(row["id"], *md5s, sequence)

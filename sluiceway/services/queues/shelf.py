@@ -127,7 +127,7 @@ class Shelf:
             end = (self._shelf, state, self._tx.now_ms + 1)
             for found in list(self._tx.scan(MESSAGES, prefix=end[:2], end=end, limit=limit - due)):
                 due += 1
-                expired = self._is_expired(found[1])
+                expired = self.is_expired(found[1])
                 self._move(Event.EXPIRED if expired else Event.DUE, found, int(found[0][2]))
         self._counts[_DUE] = _first_hidden_ms(self._tx, self.queue) or 0
         return due
@@ -143,7 +143,7 @@ class Shelf:
             if not candidates:
                 break
             for found in candidates:
-                if self._is_expired(found[1]):
+                if self.is_expired(found[1]):
                     self.drop(Event.EXPIRED, found)
                     passed += 1
                 elif bury(self, found):
@@ -212,7 +212,8 @@ class Shelf:
         start = (*key, 0) if key is not None else None
         return list(self._tx.scan(MESSAGES, prefix=(self._shelf, AVAILABLE), start=start, limit=limit))
 
-    def _is_expired(self, row: Row) -> bool:
+    def is_expired(self, row: Row) -> bool:
+        """Whether a message is too old to be received, though nobody has cleared it away yet."""
         return bool(row["sent_ms"] + self._kept_ms <= self._tx.now_ms)
 
     # -- retention

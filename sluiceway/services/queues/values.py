@@ -101,6 +101,8 @@ class Message:
     ``room`` is where a topic's message has room for its signature, which is made when somebody receives it: it takes
     as long as everything else about the message together. ``content`` is what of it counts against the queue's limit, if
     not all: what a publisher was allowed to say must not become too large by the document that carries it.
+    ``published_ms`` is when it was published, if that was not now: a FIFO queue's five minutes begin then, as its
+    topic's did.
     """
 
     body: str
@@ -111,6 +113,7 @@ class Message:
     system: Mapping[str, str] = field(default_factory=dict)
     room: int | None = None
     content: str | None = None
+    published_ms: int = 0
 
 
 @dataclass(slots=True)

@@ -31,6 +31,17 @@ _TOPIC: Final[Mapping[str, frozenset[str] | None]] = {
     "SignatureVersion": frozenset({"1", "2"}),
     "TracingConfig": frozenset({"PassThrough", "Active"}),
 }
+#: What says the same as leaving an attribute out (API reference, CreateTopic, Subscribe).
+TOPIC_DEFAULTS: Final[Mapping[str, str]] = {
+    "ContentBasedDeduplication": "false",
+    "DisplayName": "",
+    "FifoThroughputScope": "Topic",
+    "MaximumMessageSize": "262144",
+    "SignatureVersion": "1",
+    "TracingConfig": "PassThrough",
+}
+_SUBSCRIPTION_DEFAULTS: Final = {"FilterPolicyScope": "MessageAttributes", "RawMessageDelivery": "false"}
+_DOCUMENTS: Final = frozenset({"DeliveryPolicy", "FilterPolicy", "RedrivePolicy"})
 _ROLE = re.compile(r"arn:aws[a-z-]*:iam::[0-9]{12}:role/\S{1,512}")
 _MESSAGE_BYTES: Final = (1024, 1024 * 1024)
 _LARGE_BYTES: Final = 256 * 1024
@@ -112,6 +123,12 @@ def check_subscription(
     if "FilterPolicy" in kept:
         _check_filter(kept["FilterPolicy"], kept.get("FilterPolicyScope", "MessageAttributes"), limits, prefix)
     return kept
+
+
+def meaning(attributes: Mapping[str, str]) -> dict[str, Any]:
+    """What a subscription's attributes say, however they are written."""
+    said = {**_SUBSCRIPTION_DEFAULTS, **attributes}
+    return {name: json.loads(value) if name in _DOCUMENTS else value for name, value in said.items()}
 
 
 def _check_one(name: str, value: str, protocol: str, prefix: str) -> None:

@@ -78,6 +78,8 @@ def check_topic(text: str) -> None:
     if not isinstance(http, dict):
         raise _invalid("http must be an object")
     _only(http, {f"default{name[0].upper()}{name[1:]}" for name in _PARTS} | {"disableSubscriptionOverrides"})
+    if not isinstance(http.get("disableSubscriptionOverrides", False), bool):
+        raise _invalid("http.disableSubscriptionOverrides must be true or false")
     _check({name: http.get(f"default{name[0].upper()}{name[1:]}") for name in _PARTS})
 
 

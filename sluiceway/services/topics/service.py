@@ -274,7 +274,7 @@ class Topics:
         kept = rules.check_subscription(protocol, attributes or {}, self.limits, _IN_SUBSCRIBE)
         subscribing.check_letters(topic, endpoint, kept, self.scope, _IN_SUBSCRIBE)
         known = self._same_endpoint(tx, name, protocol, endpoint)
-        if known is not None and attributes and known.attributes != kept:
+        if known is not None and attributes and rules.meaning(known.attributes) != rules.meaning(kept):
             raise AlreadyExists(
                 "subscription",
                 "Invalid parameter: Attributes Reason: Subscription already exists with different attributes",
@@ -485,7 +485,8 @@ class Topics:
 
 def _same(known: Topic, attributes: Mapping[str, str], tags: Mapping[str, str], policy: dict[str, Any] | None) -> Topic:
     """Attributes that are given must equal those that the topic has; tags must equal all of them."""
-    differ = any(known.attributes.get(name) != value for name, value in attributes.items())
+    now = {**rules.TOPIC_DEFAULTS, **known.attributes}
+    differ = any(now.get(name) != value for name, value in attributes.items())
     if differ or (policy is not None and policy != known.policy):
         raise AlreadyExists(
             "topic", "Invalid parameter: Attributes Reason: Topic already exists with different attributes"

@@ -216,11 +216,15 @@ def _month(time_ms: int) -> str:
     return datetime.fromtimestamp(time_ms / 1000, UTC).strftime("%Y-%m")
 
 
+def _is_at_most(text: str, most: int) -> bool:
+    return text.isascii() and text.isdigit() and len(text) < 10 and int(text) <= most
+
+
 _CHECKS: Final[Mapping[str, Callable[[str], bool]]] = {
     "DefaultSMSType": lambda value: value in _TYPES,
     "DefaultSenderID": lambda value: bool(_SENDER.fullmatch(value)),
     "DeliveryStatusIAMRole": lambda value: bool(_ROLE.fullmatch(value)),
-    "DeliveryStatusSuccessSamplingRate": lambda value: value.isascii() and value.isdigit() and int(value[:9]) <= 100,
-    "MonthlySpendLimit": lambda value: value.isascii() and value.isdigit() and int(value[:9]) <= _MICRO,
+    "DeliveryStatusSuccessSamplingRate": lambda value: _is_at_most(value, 100),
+    "MonthlySpendLimit": lambda value: _is_at_most(value, _MICRO),
     "UsageReportS3Bucket": lambda value: bool(_BUCKET.fullmatch(value)),
 }

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import orjson
 
-from sluiceway.core.identity import Arn
+from sluiceway.core.identity import Arn, Scope
 from sluiceway.errors import Invalid, NotFound
 
 #: Tables: ``topics`` (name); ``subscriptions`` (topic, id); ``subscription_endpoints`` (topic, protocol,
@@ -173,13 +173,15 @@ def topic_name(arn: str, parameter: str = "TopicArn") -> str:
     return parsed.resource
 
 
-def subscription_key(arn: str) -> tuple[str, str]:
+def subscription_key(arn: str, scope: Scope) -> tuple[str, str]:
     """(topic, id) of a subscription's ARN. Raises ``Invalid("subscription_arn")``, and
-    ``NotFound("subscription")`` for the words that stand for a pending one."""
+    ``NotFound("subscription")`` for one of another account or region, and for the words that stand for a pending one."""
     if arn in ("PendingConfirmation", "pending confirmation"):
         raise NotFound("subscription", "Subscription does not exist")
     parts = arn.split(":")
     if len(parts) != 7 or parts[:3] != ["arn", "aws", "sns"] or not parts[5] or not parts[6]:
         reason = f" Reason: An ARN must have at least 6 elements, not {len(parts)}" if len(parts) < 6 else ""
         raise Invalid("subscription_arn", "Invalid parameter: SubscriptionArn" + reason)
+    if (parts[3], parts[4]) != (scope.region, scope.account):
+        raise NotFound("subscription", "Subscription does not exist")
     return parts[5], parts[6]

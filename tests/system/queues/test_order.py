@@ -6,6 +6,8 @@ import asyncio
 import json
 import os
 import re
+import socket
+import struct
 import sys
 import threading
 import time
@@ -15,7 +17,7 @@ from typing import Any
 
 import pytest
 from helpers.queues import counts, fifo, made, refused, take
-from helpers.raw import serialized, signed
+from helpers.raw import Plain, serialized, signed
 from helpers.server import ServerProcess
 
 # -- many at once
@@ -31,6 +33,29 @@ def test_a_long_poll_is_woken_at_once_and_ends_empty_at_its_time(sqs: Any) -> No
         sent = time.monotonic()
         sqs.send_message(QueueUrl=url, MessageBody="now")
         assert polled.result()[0]["Body"] == "now" and time.monotonic() - sent < 10
+
+
+@pytest.mark.parametrize("ending", ["close", "reset", "half"])
+def test_a_poller_that_is_gone_takes_no_message(server: ServerProcess, sqs: Any, ending: str) -> None:
+    """It would be hidden from everybody for its visibility timeout, and count as received."""
+    url = made(sqs, f"gone-{ending}")
+    body = json.dumps({"QueueUrl": url, "WaitTimeSeconds": 20}).encode()
+    headers = {"content-type": "application/x-amz-json-1.0", "x-amz-target": "AmazonSQS.ReceiveMessage"}
+    request = signed(Plain(body=body, headers=headers), server.port, server.key, "sqs").wire(server.port)
+    for _ in range(3):
+        with socket.create_connection(("127.0.0.1", server.port)) as client:
+            client.sendall(request)
+            time.sleep(0.3)
+            if ending == "reset":
+                client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            if ending == "half":
+                client.shutdown(socket.SHUT_WR)
+                assert client.recv(1) == b""
+    time.sleep(0.2)
+    sqs.send_message(QueueUrl=url, MessageBody="for whoever is there")
+    time.sleep(0.5)  # far longer than a poller needs
+    [one] = take(sqs, url, WaitTimeSeconds=5, MessageSystemAttributeNames=["ApproximateReceiveCount"])
+    assert one["Attributes"] == {"ApproximateReceiveCount": "1"}
 
 
 async def ask(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, request: bytes) -> tuple[Any, float]:

@@ -257,6 +257,8 @@ def test_characters_that_xml_can_not_carry_are_refused(sqs: Any, body: str) -> N
         {"a..b": {"DataType": "String", "StringValue": "x"}},
         {"x" * 257: {"DataType": "String", "StringValue": "x"}},
         {"x": {"DataType": "String", "StringValue": "x\x00"}},
+        {"x": {"DataType": "String.\x01", "StringValue": "x"}},
+        {"x": {"DataType": "Number.\uffff", "StringValue": "1"}},
         {"x": {"DataType": "String", "StringValue": "x", "StringListValues": ["y"]}},
         {f"x{at}": {"DataType": "String", "StringValue": "x"} for at in range(11)},
     ],
@@ -265,8 +267,9 @@ def test_message_attributes_of_the_wrong_form_are_refused(sqs: Any, attributes: 
     url = made(sqs, "characters")
     given = {"QueueUrl": url, "MessageBody": "x"}
     assert refused(sqs.send_message, MessageAttributes=attributes, **given) == "InvalidParameterValue"
-    system = {"Other": {"DataType": "String", "StringValue": "x"}}
-    assert refused(sqs.send_message, MessageSystemAttributes=system, **given) == "InvalidParameterValue"
+    for name, value in (("Other", "x"), ("AWSTraceHeader", "Root=1\x01"), ("AWSTraceHeader", "Root=\ufffe")):
+        system = {name: {"DataType": "String", "StringValue": value}}
+        assert refused(sqs.send_message, MessageSystemAttributes=system, **given) == "InvalidParameterValue"
 
 
 @pytest.mark.parametrize(

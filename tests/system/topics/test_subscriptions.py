@@ -178,6 +178,25 @@ def test_what_subscriptions_may_not_be(
     assert sns.list_subscriptions_by_topic(TopicArn=arn)["Subscriptions"] == []
 
 
+@pytest.mark.parametrize(("region", "account"), [("eu-west-1", ACCOUNT), ("us-east-1", "123456789012")])
+def test_a_subscription_of_another_region_or_account_is_none_of_ours(
+    sns: Any, server: ServerProcess, region: str, account: str
+) -> None:
+    """Even if ours has the same topic's name and id."""
+    arn = topic_of(sns, "ours")
+    queue = f"arn:aws:sqs:us-east-1:{ACCOUNT}:ours"
+    made = sns.subscribe(TopicArn=arn, Protocol="sqs", Endpoint=queue)["SubscriptionArn"]
+    theirs = made.replace(f"us-east-1:{ACCOUNT}", f"{region}:{account}")
+    raw = {"AttributeName": "RawMessageDelivery", "AttributeValue": "true"}
+    for call, more in ((sns.get_subscription_attributes, {}), (sns.set_subscription_attributes, raw)):
+        assert refused(call, SubscriptionArn=theirs, **more)[:2] == ("NotFound", 404)
+    assert refused(sns.unsubscribe, SubscriptionArn=theirs)[:2] == ("NotFound", 404)
+    query = urllib.parse.urlencode({"Action": "Unsubscribe", "SubscriptionArn": theirs, "Version": "2010-03-31"})
+    assert fetch(f"{server.url}/?{query}")[0] == 404
+    assert fetch(f"{server.url}/_sluiceway/sns/unsubscribe", {"subscription": theirs})[0] == 400
+    assert sns.get_subscription_attributes(SubscriptionArn=made)["Attributes"]["RawMessageDelivery"] == "false"
+
+
 def test_what_is_not_here_says_so(sns: Any) -> None:
     arn = topic_of(sns, "not-here")
     firehose = f"arn:aws:firehose:us-east-1:{ACCOUNT}:deliverystream/x"

@@ -102,6 +102,22 @@ def test_what_was_published_arrives_however_large_its_document_is(sns: Any, sqs:
         assert one["MD5OfBody"] == hashlib.md5(one["Body"].encode()).hexdigest()
 
 
+@pytest.mark.parametrize("odd", ["\ufffe", "\uffff", "\x00", "\x7f", "\U0001f600"])
+def test_what_was_published_arrives_whatever_its_characters_are(sns: Any, sqs: Any, odd: str) -> None:
+    """A queue takes no U+FFFE as such; in the document it is escaped, as JSON may."""
+    name = f"odd-{ord(odd)}"
+    arn = topic_of(sns, name)
+    url, queue = queue_of(sqs, name)
+    sns.subscribe(TopicArn=arn, Protocol="sqs", Endpoint=queue)
+    attribute = {"a": {"DataType": "String", "StringValue": f"value {odd}"}}
+    sns.publish(TopicArn=arn, Message=f"text {odd} and \\{odd}", MessageAttributes=attribute)
+    [one] = received(sqs, url, 1)
+    document = json.loads(one["Body"])
+    assert document["Message"] == f"text {odd} and \\{odd}"
+    assert document["MessageAttributes"]["a"]["Value"] == f"value {odd}"
+    assert one["MD5OfBody"] == hashlib.md5(one["Body"].encode()).hexdigest()
+
+
 def test_a_queue_still_refuses_a_message_above_its_own_limit(sns: Any, sqs: Any) -> None:
     arn = topic_of(sns, "narrow")
     url, queue = queue_of(sqs, "narrow", MaximumMessageSize="1024")
