@@ -183,9 +183,8 @@ class Writer:
     def _work(self) -> None:
         while (order := self._orders.get()) is not None:
             order()
-            self._call(
-                self._loop.call_soon, self._next
-            )  # behind those who were answered, so that they are served first
+            # behind those who were answered, so that they are served first
+            self._call(self._loop.call_soon, self._next)
         self._connection.close()
 
     def _next(self) -> None:
