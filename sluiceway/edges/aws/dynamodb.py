@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import lru_cache
 from typing import Any, Final
 
@@ -19,6 +19,7 @@ from sluiceway.core.expressions import (
 )
 from sluiceway.core.store import Store, Tx, View
 from sluiceway.edges.aws.dynamodb_capacity import READ, WRITE, capacities, consumed
+from sluiceway.edges.aws.dynamodb_rights import ItemRights
 from sluiceway.edges.aws.dynamodb_selecting import selects_whole
 from sluiceway.edges.aws.dynamodb_tables import TableOperations, table_name
 from sluiceway.edges.aws.operations import Call, ErrorTable, Operation, Output, ServiceEdge
@@ -58,13 +59,15 @@ _Action = tuple[str, Item, Callable[[Tx], Any]]
 def dynamodb_edge(store: Store, tables: Tables, limits: TableSettings) -> ServiceEdge:
     """The service's operations."""
     items, about = _Items(store, tables, limits), TableOperations(store, tables, limits)
-    of_table = {
+    of_items = {
         "PutItem": items.put,
         "GetItem": items.get,
         "UpdateItem": items.update,
         "DeleteItem": items.delete,
         "Query": items.query,
         "Scan": items.scan,
+    }
+    of_table = {
         "CreateTable": about.create,
         "DescribeTable": about.describe,
         "DeleteTable": about.delete,
@@ -74,6 +77,7 @@ def dynamodb_edge(store: Store, tables: Tables, limits: TableSettings) -> Servic
         "DescribeContinuousBackups": about.backups,
     }
     table = {name: Operation(handler, items.resource) for name, handler in of_table.items()}
+    table |= {name: Operation(handler, items.resource, items.about) for name, handler in of_items.items()}
     tags = {"ListTagsOfResource": about.list_tags, "TagResource": about.tag, "UntagResource": about.untag}
     table |= {name: Operation(handler, items.tagged) for name, handler in tags.items()}
     table["ListTables"] = Operation(about.names, lambda call: call.scope.arn("dynamodb", "table/*"))
@@ -99,6 +103,7 @@ class _Items:
         self._store = store
         self._tables = tables
         self._limits = limits
+        self._rights = ItemRights(store, tables)
         self._condition = lru_cache(limits.expressions_cached)(parse_condition)
         self._projection = lru_cache(limits.expressions_cached)(parse_projection)
         self._updating = lru_cache(limits.expressions_cached)(parse_update)
@@ -112,6 +117,10 @@ class _Items:
     def tagged(self, call: Call) -> str:
         """The ARN of the table that is meant by a ResourceArn, whatever else stands in it."""
         return self._tables.arn(table_name(call, "ResourceArn"))
+
+    async def about(self, call: Call) -> None:
+        """Leaves what policies ask about items; tables have no policy of their own."""
+        call.conditions.update(await self._rights.collect(call, call.operation, table_name(call), [call.params]))
 
     # -- one item
 
@@ -235,8 +244,8 @@ class _Items:
     async def batch_get(self, call: Call) -> Output:
         """BatchGetItem"""
         asked = {_plain(name): (name, one) for name, one in _once(call.params["RequestItems"])}
-        for name in asked:
-            self._allow(call, "BatchGetItem", name)
+        for name, (_, one) in asked.items():
+            await self._allow(call, "BatchGetItem", name, [{**one, "Key": key} for key in one["Keys"]])
         count = sum(len(one["Keys"]) for _, one in asked.values())
         if not 1 <= count <= self._limits.batch_get_max:
             raise Invalid(
@@ -271,8 +280,8 @@ class _Items:
     async def batch_write(self, call: Call) -> Output:
         """BatchWriteItem: here all of it in one transaction, which promises more than is asked."""
         asked = {_plain(name): writes for name, writes in _once(call.params["RequestItems"])}
-        for name in asked:
-            self._allow(call, "BatchWriteItem", name)
+        for name, writes in asked.items():
+            await self._allow(call, "BatchWriteItem", name, [part for one in writes for part in one.values()])
         count = sum(len(writes) for writes in asked.values())
         if not 1 <= count <= self._limits.batch_write_max:
             raise Invalid(
@@ -302,7 +311,7 @@ class _Items:
         asked = call.params["TransactItems"]
         if not 1 <= len(asked) <= self._limits.transaction_max:
             raise Invalid("value", f"Member must have length less than or equal to {self._limits.transaction_max}")
-        actions = [self._action(call, one) for one in asked]
+        actions = [await self._action(call, one) for one in asked]
         if sum(item_size(item) for _, item, _ in actions) > self._limits.transaction_bytes_max:
             raise TooLarge("transaction", "The items of a transaction are over the limit of 4 MB together.")
         token = call.params.get("ClientRequestToken")
@@ -318,12 +327,12 @@ class _Items:
             check_apart([(id_, *parts) for id_, parts in keys if parts is not None])
             run(tx, [action for _, _, action in actions])
 
-    def _action(self, call: Call, one: dict[str, Any]) -> _Action:
+    async def _action(self, call: Call, one: dict[str, Any]) -> _Action:
         if len(one) != 1:
             raise Invalid("value", "TransactItems can only contain one of Check, Put, Update or Delete")
         kind, params = next(iter(one.items()))
         name = _plain(params["TableName"])
-        self._allow(call, _TRANSACT_ACTIONS[kind], name)
+        await self._allow(call, _TRANSACT_ACTIONS[kind], name, [params])
         if kind == "Update":
             update, env, check = self._update_of(params)
             key = checked_item(params["Key"])
@@ -347,7 +356,7 @@ class _Items:
         wanted = []
         for one in asked:
             name = _plain(one["TableName"])
-            self._allow(call, "GetItem", name)
+            await self._allow(call, "GetItem", name, [one])
             projection = self._projection_of(one)
             wanted.append(
                 (
@@ -369,8 +378,11 @@ class _Items:
 
     # -- what requests have in common
 
-    def _allow(self, call: Call, action: str, table: str) -> None:
-        authorize(call.principal, f"dynamodb:{action}", self._tables.arn(table), call.conditions, None)
+    async def _allow(self, call: Call, action: str, table: str, requests: Sequence[Mapping[str, Any]]) -> None:
+        conditions = await self._rights.collect(call, action, table, requests)
+        if call.operation.startswith("Transact"):
+            conditions = {**conditions, "dynamodb:EnclosingOperation": [call.operation]}
+        authorize(call.principal, f"dynamodb:{action}", self._tables.arn(table), conditions, None)
 
     def _check(self, params: dict[str, Any]) -> Check | None:
         text = params.get("ConditionExpression")
