@@ -26,6 +26,7 @@ from sluiceway.errors import (
     TooLarge,
     Unavailable,
 )
+from sluiceway.services.access import authorize
 from sluiceway.services.functions import Code, Function, Functions, Settings
 from sluiceway.services.functions.checks import plain_name
 
@@ -52,7 +53,7 @@ _FIELDS: Final[Mapping[str, str]] = {
     "MemorySize": "memory_mb",
     "Description": "description",
 }
-#: (view, role ARN, principal): raises unless functions may run with the role.
+#: (view, role ARN): raises unless functions may run with the role.
 CheckRole = Callable[[View, str], None]
 
 
@@ -89,7 +90,7 @@ def lambda_edge(
     table = {name: Operation(handler, edge.resource, policy=edge.policy) for name, handler in plain.items()}
     table["Invoke"] = Operation(edge.invoke, edge.resource, policy=edge.policy, action="lambda:InvokeFunction")
     for name, handler in (("ListTags", edge.list_tags), ("TagResource", edge.tag), ("UntagResource", edge.untag)):
-        table[name] = Operation(handler, lambda call: str(call.params["Resource"]))
+        table[name] = Operation(handler, edge.tagged)
     table["ListFunctions"] = Operation(edge.list_functions, lambda call: "*")
     table["GetAccountSettings"] = Operation(edge.account_settings, lambda call: "*")
     return ServiceEdge("lambda", "lambda", table | dict(more), ERRORS)
@@ -121,6 +122,10 @@ class _Lambda:
         found = await self._store.view(self._functions.find, self._name(call))
         return {"Version": "2012-10-17", "Statement": found.statements} if found and found.statements else None
 
+    def tagged(self, call: Call) -> str:
+        """The ARN of the function that is tagged, whatever form its name has."""
+        return self._functions.arn(plain_name(call.scope, call.params["Resource"]))
+
     def _name(self, call: Call) -> str:
         return plain_name(call.scope, call.params["FunctionName"])
 
@@ -136,12 +141,19 @@ class _Lambda:
                 raise Invalid("value", f"{name} is mandatory for functions created with deployment packages.")
         changes = _changes(params)
         settings = Settings(**changes)
-        await self._store.view(self._check_role, settings.role)
+        await self._pass_role(call, settings.role)
         code = await self._archives.take(call, params["Code"])
         tags = params.get("Tags") or {}
 
         made = await self._keep(code, self._functions.create, self._name(call), code, settings, tags)
         return _configuration(made)
+
+    async def _pass_role(self, call: Call, role_arn: str) -> None:
+        """Whoever gives a function a role needs leave for that, or they had the rights of every role (IAM User Guide,
+        "Grant a user permissions to pass a role to an AWS service")."""
+        about = {"iam:PassedToService": ["lambda.amazonaws.com"], "iam:AssociatedResourceArn": [self.resource(call)]}
+        authorize(call.principal, "iam:PassRole", role_arn, {**call.conditions, **about})
+        await self._store.view(self._check_role, role_arn)
 
     async def _keep(self, code: Code, fn: Callable[..., Function], *args: Any) -> Function:
         """Commit what refers to a new blob; without the commit the blob is nobody's."""
@@ -198,7 +210,7 @@ class _Lambda:
         name = self._name(call)
         changes = _changes(call.params)
         if "role" in changes:
-            await self._store.view(self._check_role, changes["role"])
+            await self._pass_role(call, changes["role"])
         _check_revision(call, await self._store.view(self._functions.get, name))
         return _configuration(await self._store.commit(self._functions.update_settings, name, changes))
 

@@ -25,6 +25,15 @@ def _power_user() -> str:
     return json.dumps({"Version": "2012-10-17", "Statement": [statement]})
 
 
+def _functions() -> str:
+    passed = {"StringEquals": {"iam:PassedToService": "lambda.amazonaws.com"}}
+    statements: list[dict[str, Any]] = [
+        {"Effect": "Allow", "Action": ["lambda:*", "logs:*"], "Resource": "*"},
+        {"Effect": "Allow", "Action": "iam:PassRole", "Resource": "*", "Condition": passed},
+    ]
+    return json.dumps({"Version": "2012-10-17", "Statement": statements})
+
+
 _PREFIX: Final = "arn:aws:iam::aws:policy/"
 
 #: ARN -> document.
@@ -56,7 +65,7 @@ AWS_POLICIES: Final[Mapping[str, str]] = {
         ),
         ("AmazonKinesisFullAccess", _allow("kinesis:*")),
         ("AmazonKinesisReadOnlyAccess", _allow("kinesis:Get*", "kinesis:List*", "kinesis:Describe*")),
-        ("AWSLambda_FullAccess", _allow("lambda:*", "logs:*")),
+        ("AWSLambda_FullAccess", _functions()),
         ("AWSLambda_ReadOnlyAccess", _allow("lambda:Get*", "lambda:List*")),
         ("CloudWatchLogsFullAccess", _allow("logs:*")),
         ("SecretsManagerReadWrite", _allow("secretsmanager:*", "kms:ListAliases", "kms:ListKeys", "kms:DescribeKey")),
