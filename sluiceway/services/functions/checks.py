@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Mapping
 from typing import Any, Final
 
 from sluiceway.config import FunctionSettings
@@ -38,6 +39,13 @@ _RESERVED: Final = frozenset(
         "LAMBDA_RUNTIME_DIR",
     ]
 )
+#: Member of AddPermission -> the condition key that must equal it. Not all are ever there: then the statement allows nobody.
+_EQUAL: Final[Mapping[str, str]] = {
+    "SourceAccount": "AWS:SourceAccount",
+    "PrincipalOrgID": "aws:PrincipalOrgID",
+    "EventSourceToken": "lambda:EventSourceToken",
+    "FunctionUrlAuthType": "lambda:FunctionUrlAuthType",
+}
 
 
 def plain_name(scope: Scope, text: str) -> str:
@@ -117,8 +125,10 @@ def statement_of(arn: str, params: dict[str, Any]) -> dict[str, Any]:
     condition: dict[str, dict[str, str]] = {}
     if params.get("SourceArn"):
         condition["ArnLike"] = {"AWS:SourceArn": params["SourceArn"]}
-    if params.get("SourceAccount"):
-        condition["StringEquals"] = {"AWS:SourceAccount": params["SourceAccount"]}
+    if equal := {key: params[member] for member, key in _EQUAL.items() if params.get(member)}:
+        condition["StringEquals"] = equal
+    if params.get("InvokedViaFunctionUrl") is not None:
+        condition["Bool"] = {"lambda:InvokedViaFunctionUrl": str(params["InvokedViaFunctionUrl"]).lower()}
     statement = {
         "Sid": params["StatementId"],
         "Effect": "Allow",
