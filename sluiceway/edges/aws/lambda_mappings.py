@@ -10,9 +10,11 @@ from typing import Any, Final, Protocol
 from sluiceway.core.store import Store, Tx, View
 from sluiceway.edges.aws.operations import Call, Operation, Output, moment
 from sluiceway.errors import AccessDenied, Invalid, NotFound, NotImplementedYet
+from sluiceway.services.access import authorize
 from sluiceway.services.mappings import Mappings, SourceMapping, Sources
 
 _PAGE_MAX: Final = 100
+_FUNCTION: Final = "lambda:FunctionArn"
 
 #: Settings of other sorts of sources, or of what is not here.
 _UNKNOWN_HERE: Final = (
@@ -54,11 +56,11 @@ def mapping_operations(
     (``may_read``), and to send to the queue of its OnFailure destination (``may_send``)."""
     edge = _Mappings(store, mappings, sources, functions, may_read, may_send)
     return {
-        "CreateEventSourceMapping": Operation(edge.create, lambda call: "*"),
-        "DeleteEventSourceMapping": Operation(edge.delete, edge.resource),
-        "GetEventSourceMapping": Operation(edge.get, edge.resource),
+        "CreateEventSourceMapping": Operation(edge.create, lambda call: "*", edge.about_function),
+        "DeleteEventSourceMapping": Operation(edge.delete, edge.resource, edge.about_function),
+        "GetEventSourceMapping": Operation(edge.get, edge.resource, edge.about_function),
         "ListEventSourceMappings": Operation(edge.list_mappings, lambda call: "*"),
-        "UpdateEventSourceMapping": Operation(edge.update, edge.resource),
+        "UpdateEventSourceMapping": Operation(edge.update, edge.resource, edge.about_function),
     }
 
 
@@ -82,6 +84,18 @@ class _Mappings:
     def resource(self, call: Call) -> str:
         """The mapping's ARN."""
         return self._mappings.arn(call.params["UUID"])
+
+    async def about_function(self, call: Call) -> None:
+        """Leaves the function's ARN for policies; mappings have none of their own."""
+        mapping_id = call.params.get("UUID")
+        try:
+            if mapping_id is not None:
+                name = (await self._store.view(self._mappings.get, mapping_id)).function
+            else:
+                name = self._functions.plain_name(call.params["FunctionName"])
+        except (Invalid, NotFound):
+            return  # the handler says so to a caller who may know
+        call.conditions[_FUNCTION] = [self._functions.arn(name)]
 
     async def create(self, call: Call) -> Output:
         """CreateEventSourceMapping"""
@@ -143,6 +157,11 @@ class _Mappings:
     async def update(self, call: Call) -> Output:
         """UpdateEventSourceMapping"""
         settings = _settings(call.params)
+        if call.params.get("FunctionName") is not None:
+            arn = self._functions.arn(self._functions.plain_name(call.params["FunctionName"]))
+            authorize(
+                call.principal, f"lambda:{call.operation}", self.resource(call), {**call.conditions, _FUNCTION: [arn]}
+            )
         return self._output(*await self._store.commit(self._update, call.params, settings))
 
     def _update(self, tx: Tx, params: dict[str, Any], settings: dict[str, Any]) -> tuple[SourceMapping, str]:
