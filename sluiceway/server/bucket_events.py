@@ -66,7 +66,7 @@ class BucketEvents:
 
     def _allowed(self, tx: Tx, target_arn: str, bucket_arn: str) -> Arn:
         arn = Arn.parse(target_arn)
-        if (arn.region, arn.account) != (self._scope.region, self._scope.account):
+        if target_arn != self._scope.arn(arn.service, arn.resource):
             raise NotFound("target", f"{target_arn} is not of this server's account and region.")
         policy: dict[str, Any] | None
         if arn.service == "sns":

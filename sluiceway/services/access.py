@@ -23,6 +23,8 @@ class Authorize(Protocol):
         resource: str,
         conditions: dict[str, list[str]],
         resource_policy: dict[str, Any] | None = None,
+        *,
+        trust: bool = False,
     ) -> None: ...
 
 
@@ -35,7 +37,8 @@ def authorize(
     *,
     trust: bool = False,
 ) -> None:
-    """Return if policies allow ``action`` on ``resource``; ``trust`` for a role's trust policy.
+    """Return if policies allow ``action`` on ``resource``; ``trust`` where nothing goes without the word of the
+    resource's policy: a role's trust policy, a key's policy.
 
     Raises ``AccessDenied("access")`` in AWS's words.
     """

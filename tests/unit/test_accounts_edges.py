@@ -234,7 +234,7 @@ def test_unsigned_secrets_are_refused(served: Served) -> None:
         region_name="us-east-1",
         config=Config(signature_version=UNSIGNED),
     )
-    fails("AccessDeniedException", unsigned.get_secret_value, SecretId="unsigned")
+    fails("MissingAuthenticationTokenException", unsigned.get_secret_value, SecretId="unsigned")
     fails("MissingAuthenticationTokenException", unsigned.list_secrets)
 
 

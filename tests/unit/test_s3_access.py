@@ -382,6 +382,7 @@ def test_keys_of_every_request() -> None:
     )
     assert found == {
         "aws:SourceIp": ["192.0.2.1"],
+        "aws:userid": ["000000000000"],
         "aws:SecureTransport": ["true"],
         "aws:CurrentTime": ["2026-01-01T00:00:10.500000+00:00"],
         "aws:EpochTime": ["1767225610"],

@@ -57,13 +57,15 @@ PolicyOf = Callable[[Call], Awaitable[dict[str, Any] | None]]  # the resource's 
 @dataclass(frozen=True, slots=True)
 class Operation:
     """``action`` defaults to ``SERVICE:OperationName``. ``public`` skips authentication (signed tokens in
-    the request prove the right instead, as for SNS's ConfirmSubscription)."""
+    the request prove the right instead, as for SNS's ConfirmSubscription). ``trust`` says that the resource's
+    policy must allow, or leave it to the account's: an identity policy alone is not enough."""
 
     handler: OperationHandler
     resource: ResourceOf
     policy: PolicyOf | None = None
     action: str | None = None
     public: bool = False
+    trust: bool = False
 
 
 #: (domain error class, kind) -> the error's shape name in the service model, or its code on the wire.
@@ -73,9 +75,11 @@ ErrorTable = Mapping[tuple[type[DomainError], str], str]
 @dataclass(frozen=True, slots=True)
 class ServiceEdge:
     """One protocol service. ``name`` is botocore's ("sqs", "dynamodbstreams"); ``iam_prefix`` is what its
-    policy actions begin with ("dynamodb")."""
+    policy actions begin with ("dynamodb"). ``unsigned`` says that requests without a signature get what resources'
+    policies allow to everybody; elsewhere everybody is everybody who signs."""
 
     name: str
     iam_prefix: str
     operations: Mapping[str, Operation]
     errors: ErrorTable
+    unsigned: bool = False

@@ -38,6 +38,7 @@ log = logging.getLogger(__name__)
 
 #: Values of aws:PrincipalType that are not the kind's own name.
 _PRINCIPAL_TYPES: Final = {"root": "Account", "role": "AssumedRole"}
+_STACKS: Final = "cloudformation.amazonaws.com"  # the service that is its callers' client here
 
 
 class AwsPipeline:
@@ -79,7 +80,7 @@ class AwsPipeline:
             operation = self._edge.operations.get(name)
             if operation is None:
                 raise NotImplementedYet("operation", f"{self._edge.name} has no operation {name} here yet.")
-            if principal is ANONYMOUS and not operation.public and operation.policy is None:
+            if principal is ANONYMOUS and not operation.public and not (self._edge.unsigned and operation.policy):
                 raise _anonymous()
             params = codec.parse(name, request.method, path, query, request.headers, body)
             call = self._call(request, name, params, principal)
@@ -119,7 +120,7 @@ class AwsPipeline:
             now_ms=now_ms,
             base_url=request.base_url if request.host else self._own_url(),
             body=request.body,
-            context=lambda: conditions_of(request, principal, now_ms),
+            context=lambda: conditions_of(request, principal, self._scope, now_ms),
         )
 
     async def _allow(self, call: Call, operation: Operation) -> None:
@@ -129,7 +130,8 @@ class AwsPipeline:
         if policy is None and call.principal.kind == "root":
             return  # nothing can refuse it
         action = operation.action or f"{self._edge.iam_prefix}:{call.operation}"
-        self._authorize(call.principal, action, operation.resource(call), call.conditions, policy)
+        trust = operation.trust and policy is not None
+        self._authorize(call.principal, action, operation.resource(call), call.conditions, policy, trust=trust)
 
     def _failed(self, codec: ServiceCodec, name: str | None, request: Request, error: DomainError) -> Response:
         unknown = name is None and isinstance(error, NotFound) and error.kind == "operation"
@@ -164,25 +166,50 @@ def _anonymous() -> Unauthenticated:
     return Unauthenticated("missing", "Request is missing Authentication Token")
 
 
-def conditions_of(request: Request, principal: Principal, now_ms: int) -> dict[str, list[str]]:
+def conditions_of(request: Request, principal: Principal, scope: Scope, now_ms: int) -> dict[str, list[str]]:
     """The global condition keys of a request (IAM User Guide, "AWS global condition context keys")."""
     conditions = {
-        "aws:SourceIp": [request.client],
         "aws:SecureTransport": ["true" if request.scheme == "https" else "false"],
         "aws:CurrentTime": [datetime.fromtimestamp(now_ms / 1000, UTC).isoformat()],
         "aws:EpochTime": [str(now_ms // 1000)],
-        "aws:PrincipalArn": [principal.arn],
-        "aws:PrincipalAccount": [principal.account],
         "aws:PrincipalType": [_PRINCIPAL_TYPES.get(principal.kind, principal.kind.capitalize())],
+        "aws:PrincipalIsAWSService": ["false"],
+        "aws:RequestedRegion": [scope.region],
+        "aws:ResourceAccount": [scope.account],
     }
+    if OWN_PRINCIPAL in request.scratch:  # a service for its caller, whose address this is not
+        conditions["aws:ViaAWSService"] = ["true"]
+        for key in ("aws:CalledVia", "aws:CalledViaFirst", "aws:CalledViaLast"):
+            conditions[key] = [_STACKS]
+    else:
+        conditions["aws:ViaAWSService"] = ["false"]
+        conditions["aws:SourceIp"] = [request.client]
+    if principal.kind != "anonymous":
+        conditions |= _of_caller(principal)
     if agent := request.headers.get("user-agent"):
         conditions["aws:UserAgent"] = [agent]
-    if principal.kind in ("user", "root"):
-        conditions["aws:username"] = [principal.name]
-    for key, value in principal.tags.items():
-        conditions[f"aws:PrincipalTag/{key}"] = [value]
     if referer := request.headers.get("referer"):
         conditions["aws:Referer"] = [referer]
+    return conditions
+
+
+def _of_caller(principal: Principal) -> dict[str, list[str]]:
+    """What policies may ask about who signed."""
+    conditions = {
+        "aws:PrincipalArn": [principal.arn],
+        "aws:PrincipalAccount": [principal.account],
+        "aws:userid": [principal.id or principal.account],
+    }
+    if principal.kind == "role":
+        conditions["aws:userid"] = [f"{principal.id}:{principal.session}"]
+    else:
+        conditions["aws:username"] = [principal.name]
+    if principal.access_key_id.startswith(
+        "ASIA"
+    ):  # a session; there are no devices, and long-lived keys don't have the key
+        conditions["aws:MultiFactorAuthPresent"] = ["false"]
+    for key, value in principal.tags.items():
+        conditions[f"aws:PrincipalTag/{key}"] = [value]
     return conditions
 
 

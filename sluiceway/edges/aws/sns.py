@@ -8,7 +8,7 @@ import re
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Final
 
-from sluiceway.core.identity import ANONYMOUS, Arn
+from sluiceway.core.identity import ANONYMOUS
 from sluiceway.core.store import Store, Tx, View
 from sluiceway.edges.aws.operations import Call, ErrorTable, Operation, Output, ServiceEdge
 from sluiceway.edges.aws.sns_texting import TextOperations
@@ -74,7 +74,7 @@ _PAGE: Final = 100  # SNS lists 100 topics or subscriptions at a time
 def sns_edge(store: Store, topics: Topics, texting: Texting) -> ServiceEdge:
     """SNS over ``topics``."""
     operations = {**_Sns(store, topics).operations(), **TextOperations(store, texting).operations()}
-    return ServiceEdge("sns", "sns", operations, ERRORS)
+    return ServiceEdge("sns", "sns", operations, ERRORS, unsigned=True)
 
 
 class _Sns:
@@ -135,11 +135,8 @@ class _Sns:
         plain = arn[len(self._prefix) :]
         if plain and ":" not in plain and arn.startswith(self._prefix):  # as nearly always: nothing is left to parse
             return plain
-        name = topic_name(arn, parameter)
-        parsed, scope = Arn.parse(arn), self._topics.scope
-        if (parsed.region, parsed.account) != (scope.region, scope.account):
-            raise NotFound("topic", "Topic does not exist")
-        return name
+        topic_name(arn, parameter)
+        raise NotFound("topic", "Topic does not exist")  # of another partition, too: policies name it by one ARN only
 
     # -- topics
 

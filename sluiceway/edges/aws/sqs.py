@@ -104,7 +104,7 @@ def sqs_edge(store: Store, queues: Queues, wakeups: Wakeups, limits: QueueSettin
         table[name] = Operation(handler, _move_source)
     table["CreateQueue"] = Operation(edge.create, edge.resource)
     table["ListQueues"] = Operation(edge.list_queues, lambda call: "*")
-    return ServiceEdge("sqs", "sqs", table, ERRORS)
+    return ServiceEdge("sqs", "sqs", table, ERRORS, unsigned=True)
 
 
 class _Sqs:

@@ -80,16 +80,20 @@ class Gate:
         domains: Sequence[tuple[str, dict[str, Any] | None]],
         now_ms: int,
     ) -> None:
-        """Return if one of the domains (name and access policy) is open to the request. Raises ``AccessDenied``."""
+        """Return if one of the domains (name and access policy) is open to the request and none denies it: they are names
+        of the same documents. Raises ``AccessDenied``."""
         refused: AccessDenied | None = None
-        conditions = conditions_of(request, principal, now_ms)
+        allowed = False
+        conditions = conditions_of(request, principal, self._scope, now_ms)
         action = ACTIONS.get(request.method, "es:ESHttpGet")
         for name, policy in domains or [(DEFAULT_DOMAIN, None)]:
             resource = self._scope.arn("es", f"domain/{name}/{path}")
             try:
                 self._authorize(principal, action, resource, conditions, policy)
-                return
+                allowed = True
             except AccessDenied as error:
+                if error.detail.get("explicit"):
+                    raise
                 refused = refused or error
-        assert refused is not None
-        raise refused
+        if refused is not None and not allowed:
+            raise refused

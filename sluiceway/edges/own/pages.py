@@ -15,8 +15,11 @@ import orjson
 
 from sluiceway import __version__
 from sluiceway.config import Settings
+from sluiceway.core.clock import Clock
+from sluiceway.core.identity import Scope
 from sluiceway.core.store import Store, View
 from sluiceway.core.wakeups import Wakeups
+from sluiceway.edges.aws.pipeline import conditions_of
 from sluiceway.edges.http import Handler, Request, Response
 from sluiceway.edges.own.metrics import Metrics
 from sluiceway.edges.own.reactions import ReactionPages
@@ -53,6 +56,10 @@ class Parts(Protocol):
     def authorize(self) -> Authorize: ...
     @property
     def settings(self) -> Settings: ...
+    @property
+    def scope(self) -> Scope: ...
+    @property
+    def clock(self) -> Clock: ...
 
 
 class OwnPages:
@@ -108,7 +115,8 @@ class OwnPages:
         principal = self._parts.verifier.verify(request, _SERVICE).principal
         if principal.kind == "anonymous":
             raise Unauthenticated("missing", "Sign the request for the service 'sluiceway' (SigV4).")
-        self._parts.authorize(principal, "sluiceway:Operate", "*", {}, None)
+        conditions = conditions_of(request, principal, self._parts.scope, self._parts.clock.now_ms())
+        self._parts.authorize(principal, "sluiceway:Operate", "*", conditions, None)
 
     async def _health(self, request: Request) -> Response:
         problem = self._parts.store.problem()

@@ -97,18 +97,17 @@ def collect(call: Call, action: str, more: Mapping[str, list[str]], stored: Stor
 def _common(call: Call) -> Conditions:
     request, verified = call.request, call.verified
     now_ms = call.tools.clock.now_ms()
-    known = conditions_of(request, verified.principal, now_ms)
-    known["aws:RequestedRegion"] = [call.tools.objects.scope.region]
-    known["aws:PrincipalIsAWSService"] = known["aws:ViaAWSService"] = ["false"]
+    scope = call.tools.objects.scope
+    known = conditions_of(request, verified.principal, scope, now_ms)
     if call.bucket:
-        known["s3:ResourceAccount"] = known["aws:ResourceAccount"] = [call.tools.objects.scope.account]
+        known["s3:ResourceAccount"] = [scope.account]
+    else:
+        del known["aws:ResourceAccount"]
     if content := request.headers.get("x-amz-content-sha256"):
         known["s3:x-amz-content-sha256"] = [content]
     if version := request.scratch.get("tls_version"):
         known["s3:TlsVersion"] = [version.removeprefix("TLSv")]
-    if verified.principal.kind == "anonymous":
-        del known["aws:PrincipalArn"], known["aws:PrincipalAccount"]
-    elif verified.signature:
+    if verified.principal.kind != "anonymous" and verified.signature:
         known["s3:authType"] = [_way_of_signing(call)]
         known["s3:signatureversion"] = [ALGORITHM]
         known["s3:signatureAge"] = [str(max(0, now_ms - _signed_ms(verified.timestamp)))]
