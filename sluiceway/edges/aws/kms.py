@@ -7,9 +7,10 @@ import secrets
 from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
-from sluiceway.core.store import Store, View
+from sluiceway.core.store import Store, Tx, View
 from sluiceway.edges.aws.operations import Call, ErrorTable, Operation, Output, ServiceEdge, moment
-from sluiceway.errors import AlreadyExists, Conflict, Invalid, NotFound, NotImplementedYet, TooLarge
+from sluiceway.errors import AccessDenied, AlreadyExists, Conflict, Invalid, NotFound, NotImplementedYet, TooLarge
+from sluiceway.services.access import authorize
 from sluiceway.services.secrets import Keys
 from sluiceway.services.secrets.keys import EncryptionKey
 
@@ -44,10 +45,14 @@ class _Kms:
         spec = params.get("KeySpec") or params.get("CustomerMasterKeySpec") or _ALGORITHM
         if spec != _ALGORITHM or params.get("KeyUsage", "ENCRYPT_DECRYPT") != "ENCRYPT_DECRYPT":
             raise NotImplementedYet("parameter", "Only symmetric keys for encryption are offered here yet.")
-        key = await self._store.commit(
-            self._keys.create, params.get("Description") or "", params.get("Policy"), _tags_in(params)
-        )
-        return {"KeyMetadata": _metadata(key)}
+
+        def create(tx: Tx) -> EncryptionKey:
+            key = self._keys.create(tx, params.get("Description") or "", params.get("Policy"), _tags_in(params))
+            if params.get("Policy"):
+                _check_lockout(call, key)
+            return key
+
+        return {"KeyMetadata": _metadata(await self._store.commit(create))}
 
     async def describe(self, call: Call) -> Output:
         return {"KeyMetadata": _metadata(await self._key(call))}
@@ -107,7 +112,11 @@ class _Kms:
         return {"Policy": (await self._key(call)).policy, "PolicyName": "default"}
 
     async def put_policy(self, call: Call) -> Output:
-        await self._store.commit(self._keys.set_policy, call.params["KeyId"], call.params["Policy"])
+        def put(tx: Tx) -> None:
+            self._keys.set_policy(tx, call.params["KeyId"], call.params["Policy"])
+            _check_lockout(call, self._keys.get(tx, call.params["KeyId"]))
+
+        await self._store.commit(put)
         return {}
 
     async def list_policies(self, call: Call) -> Output:
@@ -116,17 +125,33 @@ class _Kms:
 
     async def create_alias(self, call: Call) -> Output:
         params = call.params
+        await self._allow_alias(call)
         await self._store.commit(self._keys.create_alias, params["AliasName"], params["TargetKeyId"])
         return {}
 
     async def update_alias(self, call: Call) -> Output:
         params = call.params
+        await self._allow_alias(call)
         await self._store.commit(self._keys.point_alias, params["AliasName"], params["TargetKeyId"])
         return {}
 
     async def delete_alias(self, call: Call) -> Output:
+        await self._allow_alias(call)
         await self._store.commit(self._keys.delete_alias, call.params["AliasName"])
         return {}
+
+    async def _allow_alias(self, call: Call) -> None:
+        """The alias, and the key that it names now, beside the key that it is to name (KMS Developer Guide, "Control
+        access to aliases")."""
+        alias, action = str(call.params["AliasName"]), f"kms:{call.operation}"
+        authorize(call.principal, action, call.scope.arn("kms", alias), call.conditions)
+        if call.operation == "CreateAlias":
+            return
+        try:
+            key = await self._store.view(self._keys.get, alias)
+        except NotFound:
+            return
+        authorize(call.principal, action, key.arn, call.conditions, json.loads(key.policy), trust=True)
 
     async def list_aliases(self, call: Call) -> Output:
         wanted = (await self._key(call)).id if call.params.get("KeyId") else None
@@ -183,6 +208,19 @@ class _Kms:
 
     async def _key(self, call: Call) -> EncryptionKey:
         return await self._store.view(self._keys.get, call.params["KeyId"])
+
+
+def _check_lockout(call: Call, key: EncryptionKey) -> None:
+    """Nobody is to lose a key by its policy (API reference, PutKeyPolicy, "BypassPolicyLockoutSafetyCheck"). Raises
+    ``Invalid("policy")`` if the caller could not change it again."""
+    if call.params.get("BypassPolicyLockoutSafetyCheck"):
+        return
+    try:
+        authorize(call.principal, "kms:PutKeyPolicy", key.arn, call.conditions, json.loads(key.policy), trust=True)
+    except AccessDenied:
+        raise Invalid(
+            "policy", "The new key policy will not allow you to update the key policy in the future."
+        ) from None
 
 
 def _resource(call: Call) -> str:
@@ -276,7 +314,7 @@ def kms_edge(store: Store, keys: Keys) -> ServiceEdge:
         "UntagResource": kms.untag,
         "ListResourceTags": kms.list_tags,
     }
-    operations = {name: Operation(handler, _resource, kms.policy) for name, handler in on_key.items()}
+    operations = {name: Operation(handler, _resource, kms.policy, trust=True) for name, handler in on_key.items()}
     operations["CreateKey"] = Operation(kms.create, _everything)
     operations["ListKeys"] = Operation(kms.list, _everything)
     operations["ListAliases"] = Operation(kms.list_aliases, _everything)
