@@ -55,19 +55,9 @@ def management_edge(sockets: Sockets, limits: ApiSettings) -> ServiceEdge:
         "DeleteConnection": (edge.delete, "DELETE"),
     }
     table = {
-        name: Operation(handler, _resource(method), action=_ACTION) for name, (handler, method) in handlers.items()
+        name: Operation(handler, edge.resource(method), action=_ACTION) for name, (handler, method) in handlers.items()
     }
     return ServiceEdge("apigatewaymanagementapi", "execute-api", table, ERRORS)
-
-
-def _resource(method: str) -> Callable[[Call], str]:
-    """Developer Guide, "Control access to your API with IAM permissions": API/STAGE/METHOD/@connections/ID."""
-
-    def resource(call: Call) -> str:
-        api_id, stage, connection_id = _named(call)
-        return call.scope.arn("execute-api", f"{api_id}/{stage}/{method}/@connections/{connection_id}")
-
-    return resource
 
 
 def _named(call: Call) -> tuple[str, str, str]:
@@ -79,6 +69,22 @@ class _Management:
     def __init__(self, sockets: Sockets, limits: ApiSettings) -> None:
         self._sockets = sockets
         self._limits = limits
+
+    def resource(self, method: str) -> Callable[[Call], str]:
+        """Developer Guide, "Control access to your API with IAM permissions": API/STAGE/METHOD/@connections/ID."""
+
+        def resource(call: Call) -> str:
+            api_id, stage, connection_id = _named(call)
+            stage = stage or self._stage(api_id, connection_id)
+            return call.scope.arn("execute-api", f"{api_id}/{stage}/{method}/@connections/{connection_id}")
+
+        return resource
+
+    def _stage(self, api_id: str, connection_id: str) -> str:
+        try:
+            return self._sockets.state(api_id, "", connection_id)[0].stage
+        except NotFound:
+            return ""
 
     async def post(self, call: Call) -> Output:
         """PostToConnection"""

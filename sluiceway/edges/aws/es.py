@@ -9,6 +9,7 @@ from sluiceway.config import SearchSettings
 from sluiceway.core.store import Store
 from sluiceway.edges.aws.operations import Call, ErrorTable, Operation, Output, ServiceEdge
 from sluiceway.errors import AlreadyExists, Invalid, NotFound, NotImplementedYet, Throttled, TooLarge
+from sluiceway.services.access import authorize
 from sluiceway.services.documents.domains import Domain, Domains
 
 ERRORS: Final[ErrorTable] = {
@@ -44,7 +45,7 @@ def es_edge(store: Store, domains: Domains, limits: SearchSettings) -> ServiceEd
         "DeleteElasticsearchDomain": Operation(edge.delete, edge.resource, policy=edge.policy),
         "DescribeElasticsearchDomain": Operation(edge.describe, edge.resource, policy=edge.policy),
         "DescribeElasticsearchDomainConfig": Operation(edge.describe_config, edge.resource, policy=edge.policy),
-        "DescribeElasticsearchDomains": Operation(edge.describe_all, lambda call: "*"),
+        "DescribeElasticsearchDomains": Operation(edge.describe_all, edge.first, policy=edge.policy),
         "UpdateElasticsearchDomainConfig": Operation(edge.update, edge.resource, policy=edge.policy),
         "ListDomainNames": Operation(edge.names, lambda call: "*"),
         "AddTags": Operation(edge.add_tags, lambda call: str(call.params["ARN"])),
@@ -65,10 +66,14 @@ class _Es:
         return self._domains.arn(call.params["DomainName"])
 
     async def policy(self, call: Call) -> dict[str, Any] | None:
-        """The domain's access policy."""
-        name = call.params["DomainName"]
+        """The domain's access policy; of several domains the first's."""
+        name = _first(call)
         found = await self._store.view(lambda view: [each for each in self._domains.all(view) if each.name == name])
         return found[0].policy_document if found else None
+
+    def first(self, call: Call) -> str:
+        """Of several domains the first's ARN; the handler asks about every one."""
+        return self._domains.arn(_first(call))
 
     async def create(self, call: Call) -> Output:
         """CreateElasticsearchDomain"""
@@ -100,6 +105,9 @@ class _Es:
         if len(wanted) > _DESCRIBED_MAX:
             raise Invalid("names", f"Please provide a maximum of {_DESCRIBED_MAX} domain names to describe.")
         domains = await self._store.view(lambda view: {domain.name: domain for domain in self._domains.all(view)})
+        for name in wanted:
+            policy = domains[name].policy_document if name in domains else None
+            authorize(call.principal, f"es:{call.operation}", self._domains.arn(name), call.conditions, policy)
         return {"DomainStatusList": [self._status(call, domains[name]) for name in wanted if name in domains]}
 
     async def describe_config(self, call: Call) -> Output:
@@ -172,6 +180,11 @@ class _Es:
         shown: dict[str, Any] = {"ElasticsearchVersion": domain.version, "AccessPolicies": domain.policy}
         shown |= {"ElasticsearchClusterConfig": _CLUSTER, **domain.options}
         return {name: {"Options": value, "Status": status} for name, value in shown.items()}
+
+
+def _first(call: Call) -> str:
+    names = call.params.get("DomainNames") or [call.params.get("DomainName", "")]
+    return str(names[0])
 
 
 def endpoint(base_url: str) -> str:

@@ -26,7 +26,7 @@ def logs_edge(store: Store, functions: Functions, logs: FunctionLogs) -> Service
     edge = _Logs(store, functions, logs)
     table = {
         "FilterLogEvents": Operation(edge.filter_events, edge.resource),
-        "GetLogEvents": Operation(edge.get_events, edge.resource),
+        "GetLogEvents": Operation(edge.get_events, edge.stream),
         "DescribeLogStreams": Operation(edge.streams, edge.resource),
         "DescribeLogGroups": Operation(edge.groups, lambda call: call.scope.arn("logs", "log-group:*")),
         "DeleteLogGroup": Operation(edge.delete_group, edge.resource),
@@ -43,6 +43,10 @@ class _Logs:
     def resource(self, call: Call) -> str:
         """The group's ARN."""
         return call.scope.arn("logs", f"log-group:{_group(call)}:*")
+
+    def stream(self, call: Call) -> str:
+        """The stream's ARN."""
+        return call.scope.arn("logs", f"log-group:{_group(call)}:log-stream:{call.params['logStreamName']}")
 
     async def filter_events(self, call: Call) -> Output:
         """FilterLogEvents; the pattern is plain words, or text in quotes."""
