@@ -18,6 +18,7 @@ _ERRORS: Final[ErrorTable] = {
 }
 _SESSION_TOKEN_S: Final = 43_200  # GetSessionToken's default of 12 hours
 _ASSUME_ROLE_S: Final = 3600
+_NOBODY: Final[dict[str, Any]] = {"Version": "2012-10-17", "Statement": []}
 
 
 class _Sts:
@@ -43,16 +44,14 @@ class _Sts:
             if params.get(member):
                 raise NotImplementedYet("parameter", f"AssumeRole has no {member} here yet.")
         arn, session = params["RoleArn"], params["RoleSessionName"]
-        try:
-            role = await self._store.view(self._accounts.roles.by_arn, arn)
-        except NotFound:
-            raise AccessDenied(
-                "access",
-                f"User: {session_arn(call.principal)} is not authorized to perform: sts:AssumeRole on resource: {arn}",
-            ) from None
         conditions = {**call.conditions, "sts:RoleSessionName": [session]}
         if params.get("ExternalId"):
             conditions["sts:ExternalId"] = [params["ExternalId"]]
+        try:
+            role = await self._store.view(self._accounts.roles.by_arn, arn)
+        except NotFound:  # told in the words of a role that trusts nobody, so that nobody learns which ones there are
+            authorize(call.principal, "sts:AssumeRole", arn, conditions, _NOBODY, trust=True)
+            raise
         authorize(call.principal, "sts:AssumeRole", arn, conditions, json.loads(role.trust), trust=True)
         duration_s = params.get("DurationSeconds") or _ASSUME_ROLE_S
         chained = call.principal.kind == "role"  # a role that assumes another gets an hour at most

@@ -10,7 +10,7 @@ from urllib.parse import quote
 
 from sluiceway.core.store import Store, Tx, View
 from sluiceway.edges.aws.operations import Call, PolicyOf
-from sluiceway.errors import Invalid, NotFound, Unauthenticated
+from sluiceway.errors import Invalid, NotFound, NotImplementedYet, Unauthenticated
 from sluiceway.services.accounts import Accounts, KeyRing
 from sluiceway.services.accounts.rows import ROLES, USERS
 
@@ -70,6 +70,12 @@ class Desk:
                 return taken, {"IsTruncated": True, "Marker": name_of(taken[-1])}
             taken.append(item)
         return taken, {"IsTruncated": False}
+
+
+def no_boundary(call: Call) -> None:
+    """Raises ``NotImplementedYet`` for a boundary: a holder without the limits that were asked for could do more."""
+    if call.params.get("PermissionsBoundary"):
+        raise NotImplementedYet("parameter", "There are no permissions boundaries here yet.")
 
 
 def when(ms: int) -> datetime:

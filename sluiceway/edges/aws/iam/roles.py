@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from sluiceway.edges.aws.iam.desk import Desk, document, everything, owned, tags_in, tags_out, under, when
+from sluiceway.edges.aws.iam.desk import Desk, document, everything, no_boundary, owned, tags_in, tags_out, under, when
 from sluiceway.edges.aws.operations import Call, Operation, Output
 from sluiceway.services.accounts import Role
 
@@ -34,6 +34,7 @@ class _Roles:
         self._roles = desk.accounts.roles
 
     async def create(self, call: Call) -> Output:
+        no_boundary(call)
         params = call.params
         role = await self._desk.change(
             self._roles.create,

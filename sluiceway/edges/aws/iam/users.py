@@ -5,7 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from sluiceway.edges.aws.iam.desk import Desk, everything, owned, tags_in, tags_out, under, user_named, when
+from sluiceway.edges.aws.iam.desk import (
+    Desk,
+    everything,
+    no_boundary,
+    owned,
+    tags_in,
+    tags_out,
+    under,
+    user_named,
+    when,
+)
 from sluiceway.edges.aws.operations import Call, Operation, Output
 from sluiceway.services.accounts import User
 
@@ -30,6 +40,7 @@ class _Users:
         self._users = desk.accounts.users
 
     async def create(self, call: Call) -> Output:
+        no_boundary(call)
         params = call.params
         path = params.get("Path") or "/"
         user = await self._desk.change(self._users.create, params["UserName"], path, tags_in(params))
