@@ -234,12 +234,10 @@ def _lambda(around: _Around) -> ServiceEdge:
     from sluiceway.edges.aws.lambda_ import lambda_edge
     from sluiceway.edges.aws.lambda_code import Archives
     from sluiceway.edges.aws.lambda_mappings import mapping_operations
-    from sluiceway.services.mappings import RoleRights
 
     s = around.s
     archives = Archives(s.store, s.blobs, s.objects, s.authorize, s.settings.functions)
-    rights = RoleRights(s.caller_of, s.queues.policy)
-    mapping = mapping_operations(s.store, s.mappings, s.sources, s.functions, rights.may_read, rights.may_send)
+    mapping = mapping_operations(s.store, s.mappings, s.sources, s.functions, s.rights.may_read, s.rights.may_send)
     return lambda_edge(s.store, s.blobs, s.functions, around.invoker, archives, s.check_role, mapping)
 
 

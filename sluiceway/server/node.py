@@ -57,7 +57,9 @@ class Node:
         self.edges = Edges(services, self.pool, self.search, services.signer.certificate_pem)
         self.client = InProcessClient(self.edges.handlers, services.place.url)
         self.dispatcher = self._make_dispatcher()
-        self.poller = QueuePoller(s.store, s.queues, s.wakeups, s.mappings, self.pool, s.settings.mappings)
+        self.poller = QueuePoller(
+            s.store, s.queues, s.wakeups, s.mappings, self.pool, s.rights.may_read, s.settings.mappings
+        )
 
     def router(self, own: dict[str, Handler]) -> Router:
         """What answers requests; ``own`` are the server's own pages."""
@@ -148,7 +150,7 @@ class Node:
         outcomes = OutcomeDestinations(s.queues, s.topics, s.functions, s.authorize, s.caller_of)
         targets["function-invoke"] = InvokeTarget(self.pool, s.store, outcomes, s.scope)
         targets["event-source"] = EventSourceTarget(
-            self.pool, s.store, s.role_of, s.scope, s.clock, s.settings.mappings
+            self.pool, s.store, s.role_of, s.rights.may_read, s.scope, s.clock, s.settings.mappings
         )
         return Dispatcher(
             s.store, s.wakeups, s.reactions, targets, s.settings.reactions, s.clock, s.topics.logs, s.pressure

@@ -32,7 +32,7 @@ from sluiceway.services.documents.domains import Domains
 from sluiceway.services.function_logs import FunctionLogs
 from sluiceway.services.functions import Functions
 from sluiceway.services.functions.letters import PolicyOf, RoleGuard
-from sluiceway.services.mappings import Mappings, Sources
+from sluiceway.services.mappings import Mappings, RoleRights, Sources
 from sluiceway.services.objects import Objects
 from sluiceway.services.objects.rows import BODIES, BUCKETS, OBJECTS, SETTINGS
 from sluiceway.services.people import People
@@ -111,6 +111,7 @@ class Services:
         self.streams = Streams(scope, settings.streams)
         self.tables = Tables(scope, settings.tables)
         self.mappings = Mappings(scope, settings.mappings, self.reactions)
+        self.rights = RoleRights(self.caller_of, self.queues.policy)
         self.sources = Sources(scope, self.streams, self.tables, self.queues)
         self.apis = Apis(scope, settings.apis)
         self.connections = Connections()

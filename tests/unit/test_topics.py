@@ -486,6 +486,11 @@ async def test_outcomes_go_where_the_functions_role_may_send_them(world: World) 
     for target in ("nonsense", "arn:aws:s3:::bucket"):
         with pytest.raises(Invalid):
             await world.store.commit(places.send, target, good, {})
+    for target in (QUEUE, ARN, FUNCTION):  # what has the name here is not what the role may send to
+        for other in (target.replace("000000000000", "999999999999"), target.replace("arn:aws:", "arn:aws-cn:"),
+                      target.replace("us-east-1", "eu-north-1")):  # fmt: skip
+            with pytest.raises(NotFound):
+                await world.store.commit(places.send, other, good, {})
 
 
 async def test_the_outbox_keeps_the_newest(world: World) -> None:

@@ -10,7 +10,7 @@ from sluiceway.config import MappingSettings
 from sluiceway.core.invoker import Invoker
 from sluiceway.core.store import Store, View
 from sluiceway.core.wakeups import Wakeups
-from sluiceway.reactions.sources.reader import Desk, QueueReader
+from sluiceway.reactions.sources.reader import Desk, MayRead, QueueReader
 from sluiceway.services.mappings import Mappings, SourceMapping
 from sluiceway.services.mappings.values import CHANGED
 from sluiceway.services.queues import Queues
@@ -28,10 +28,11 @@ class QueuePoller:
         wakeups: Wakeups,
         mappings: Mappings,
         invoker: Invoker,
+        may_read: MayRead,
         limits: MappingSettings,
     ) -> None:
         room = asyncio.Semaphore(limits.in_flight_max)
-        self._desk = Desk(store, queues, wakeups, mappings, invoker, limits, room)
+        self._desk = Desk(store, queues, wakeups, mappings, invoker, may_read, limits, room)
         self._readers: dict[str, QueueReader] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._stopped = asyncio.Event()

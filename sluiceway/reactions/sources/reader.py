@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -19,7 +19,7 @@ from sluiceway.core.identity import Arn
 from sluiceway.core.invoker import Invocation, Invoker
 from sluiceway.core.store import Store, Tx, View
 from sluiceway.core.wakeups import Wakeups
-from sluiceway.errors import NotFound, Throttled, Unavailable
+from sluiceway.errors import AccessDenied, NotFound, Throttled, Unavailable
 from sluiceway.reactions.sources.answers import BadAnswer, error_of, failed_items
 from sluiceway.reactions.sources.messages import filtered_view, record_of
 from sluiceway.services.mappings import Mappings, SourceMapping
@@ -31,6 +31,9 @@ log = logging.getLogger(__name__)
 _FRAME_BYTES: Final = len('{"Records":[]}')
 _VISIBILITY_S: Final = 30
 
+#: Raises ``AccessDenied`` unless the function's role may read the source of this ARN: (function, ARN, view).
+MayRead = Callable[[str, str, View], None]
+
 
 @dataclass(frozen=True, slots=True)
 class Desk:
@@ -41,6 +44,7 @@ class Desk:
     wakeups: Wakeups
     mappings: Mappings
     invoker: Invoker
+    may_read: MayRead
     limits: MappingSettings
     room: asyncio.Semaphore
 
@@ -93,7 +97,7 @@ class QueueReader:
             return
         try:
             batch = await self._next_batch()
-        except NotFound as error:
+        except (NotFound, AccessDenied) as error:
             await self._note(f"PROBLEM: {error.message}")
             await self._rest(self._desk.limits.idle_s)
             return
@@ -127,6 +131,7 @@ class QueueReader:
             log.error("a batch of %s failed", self.mapping.source, exc_info=task.exception())
 
     def _wait_s(self, view: View) -> float:
+        self._desk.may_read(self.mapping.function, self.mapping.source, view)
         due_ms = self._desk.queues.next_visible_ms(view, self._queue)
         if due_ms is None:
             self._desk.queues.get(view, self._queue)  # a queue that is gone is never due

@@ -17,7 +17,7 @@ from sluiceway.core.identity import Scope
 from sluiceway.core.invoker import Invoker
 from sluiceway.core.reaction import Letter, Reaction
 from sluiceway.core.store import Entry, Store, View
-from sluiceway.errors import NotFound, Throttled, Unavailable
+from sluiceway.errors import AccessDenied, NotFound, Throttled, Unavailable
 from sluiceway.reactions.sources.answers import BadAnswer, error_of, failed_items
 from sluiceway.reactions.target import Attempt, Delivered, DeliveryFailed, OutwardTarget
 from sluiceway.services.streams import sequence_of
@@ -29,6 +29,8 @@ _FRAME_BYTES: Final = len('{"Records":[]}')
 
 #: The ARN of a function's role. Raises ``NotFound("function")``.
 RoleOf = Callable[[View, str], str]
+#: Raises ``AccessDenied`` unless the function's role may read the source of this ARN: (function, ARN, view).
+MayRead = Callable[[str, str, View], None]
 
 
 class EventSourceTarget(OutwardTarget):
@@ -39,6 +41,7 @@ class EventSourceTarget(OutwardTarget):
         invoker: Invoker,
         store: Store,
         role_of: RoleOf,
+        may_read: MayRead,
         scope: Scope,
         clock: Clock,
         limits: MappingSettings,
@@ -46,6 +49,7 @@ class EventSourceTarget(OutwardTarget):
         self._invoker = invoker
         self._store = store
         self._role_of = role_of
+        self._may_read = may_read
         self._scope = scope
         self._clock = clock
         self._limits = limits
@@ -53,8 +57,8 @@ class EventSourceTarget(OutwardTarget):
     async def deliver(self, reaction: Reaction, entries: Sequence[Entry], attempt: Attempt) -> Delivered | None:
         """Invoke the function. Raises ``DeliveryFailed`` if it failed on all of the first part."""
         try:
-            role = await self._store.view(self._role_of, reaction.target.address)
-        except NotFound as error:
+            role = await self._store.view(self._role, reaction)
+        except (NotFound, AccessDenied) as error:
             raise DeliveryFailed(error.message, retry_after_ms=_MISSING_MS, counted=False) from None
         records = [self._record(reaction, entry, role) for entry in entries]
         begin = 0
@@ -65,6 +69,12 @@ class EventSourceTarget(OutwardTarget):
                 return Delivered({failure[0]: failure[1]})
             begin = end
         return None
+
+    def _role(self, view: View, reaction: Reaction) -> str:
+        """The role, which reads the source: it must still be allowed to."""
+        function = reaction.target.address
+        self._may_read(function, reaction.target.options["source"], view)
+        return self._role_of(view, function)
 
     def _part_end(self, records: Sequence[bytes], begin: int) -> int:
         """How far one event reaches."""

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 from sluiceway.core.identity import Arn, Principal
 from sluiceway.core.store import Tx, View
-from sluiceway.errors import Invalid
+from sluiceway.errors import Invalid, NotFound
 from sluiceway.reactions.targets.function import Functions
 from sluiceway.reactions.targets.queue import Queues
 from sluiceway.services.access import Authorize
@@ -40,7 +41,14 @@ class OutcomeDestinations:
             arn = Arn.parse(target_arn)
         except ValueError:
             raise Invalid("destination", f"The destination {target_arn} is not an ARN.") from None
-        caller = self._caller_of(tx, Arn.parse(function_arn).resource.removeprefix("function:"))
+        function = Arn.parse(function_arn)
+        if arn.service not in ("sqs", "sns", "lambda"):
+            raise Invalid("destination", f"Outcomes can't be sent to {target_arn}.")
+        if (
+            replace(function, service=arn.service, resource=arn.resource) != arn
+        ):  # else a name's bearer here would get it
+            raise NotFound("destination", f"{target_arn} is not of this server's account and region.")
+        caller = self._caller_of(tx, function.resource.removeprefix("function:"))
         conditions = {"aws:SourceArn": [function_arn]}
         if arn.service == "sqs":
             policy = self._queues.policy(tx, arn.resource)
@@ -49,10 +57,8 @@ class OutcomeDestinations:
         elif arn.service == "sns":
             self._authorize(caller, "sns:Publish", target_arn, conditions, self._topics.policy(tx, arn.resource))
             self._topics.publish(tx, arn.resource, Publication(json.dumps(document, ensure_ascii=False)))
-        elif arn.service == "lambda":
+        else:
             name = arn.resource.removeprefix("function:").partition(":")[0]
             policy = self._functions.policy(tx, name)
             self._authorize(caller, "lambda:InvokeFunction", target_arn, conditions, policy)
             self._functions.enqueue(tx, name, document, source=function_arn)
-        else:
-            raise Invalid("destination", f"Outcomes can't be sent to {target_arn}.")

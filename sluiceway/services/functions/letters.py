@@ -1,4 +1,5 @@
-"""Who may send a function's dead letters: its role (AWS Lambda Developer Guide, "Adding a dead-letter queue")."""
+"""Who may send a function's dead letters, and what its mappings give up: its role (AWS Lambda Developer Guide, "Adding a
+dead-letter queue", "Retain discarded batch records")."""
 
 from __future__ import annotations
 
@@ -11,6 +12,7 @@ from sluiceway.core.store import View
 from sluiceway.errors import NotFound
 from sluiceway.services.access import authorize
 
+_KINDS: Final = frozenset({"function-invoke", "event-source"})  # both have the function's name for an address
 _ACTIONS: Final[Mapping[str, str]] = {"sqs": "sqs:SendMessage", "sns": "sns:Publish"}
 
 #: The role of the function of this name, as a caller. Raises ``NotFound``.
@@ -20,7 +22,7 @@ PolicyOf = Callable[[View, str], dict[str, Any] | None]
 
 
 class RoleGuard:
-    """Checks reactions that invoke a function; ``policies`` are by service, "sqs" and "sns"."""
+    """Checks reactions that run a function; ``policies`` are by service, "sqs" and "sns"."""
 
     def __init__(self, scope: Scope, caller_of: CallerOf, policies: Mapping[str, PolicyOf]) -> None:
         self._scope = scope
@@ -29,7 +31,7 @@ class RoleGuard:
 
     def __call__(self, view: View, reaction: Reaction, place: Arn) -> None:
         """Raises ``AccessDenied`` if the function's role may not send to ``place``, and ``NotFound``."""
-        if reaction.target.kind != "function-invoke":
+        if reaction.target.kind not in _KINDS:
             return
         if place.service not in _ACTIONS or str(place) != self._scope.arn(place.service, place.resource):
             raise NotFound("destination", f"{place} is no queue or topic of this account and region")

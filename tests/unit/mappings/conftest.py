@@ -52,9 +52,9 @@ async def bench(tmp_path: Path) -> AsyncIterator[Bench]:
         one.name: AwsPipeline(one, CODECS, verifier, authorize, SCOPE, clock, HttpSettings(), lambda: "http://x").handle
         for one in (edge, kinesis)
     }
-    target = EventSourceTarget(fake, store, lambda view, name: ROLE, SCOPE, clock, LIMITS)
+    target = EventSourceTarget(fake, store, lambda view, name: ROLE, functions.may_use, SCOPE, clock, LIMITS)
     dispatcher = Dispatcher(store, wakeups, reactions, {"event-source": target}, ReactionSettings(), clock)
-    poller = QueuePoller(store, queues, wakeups, mappings, fake, LIMITS)
+    poller = QueuePoller(store, queues, wakeups, mappings, fake, functions.may_use, LIMITS)
     await dispatcher.start()
     polling = asyncio.create_task(poller.run())
     await store.commit(streams.create, "s", 1)
