@@ -17,6 +17,7 @@ from sluiceway.core.identity import ANONYMOUS, Principal, Scope
 from sluiceway.edges.aws.codecs import Codecs, ServiceCodec, WireResponse
 from sluiceway.edges.aws.inprocess import OWN_PRINCIPAL
 from sluiceway.edges.aws.operations import Call, Operation, ServiceEdge
+from sluiceway.edges.aws.request_tags import tags_of
 from sluiceway.edges.http import ClientGone, Request, Response
 from sluiceway.edges.sigv4 import SignatureVerifier
 from sluiceway.errors import (
@@ -120,7 +121,7 @@ class AwsPipeline:
             now_ms=now_ms,
             base_url=request.base_url if request.host else self._own_url(),
             body=request.body,
-            context=lambda: conditions_of(request, principal, self._scope, now_ms),
+            context=lambda: conditions_of(request, principal, self._scope, now_ms) | tags_of(params),
         )
 
     async def _allow(self, call: Call, operation: Operation) -> None:
