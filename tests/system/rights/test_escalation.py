@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError
+from helpers.raw import Plain, exchange, signed
 from helpers.rights import ACCOUNT, arn, denied, function, may, person, role, unsigned
 from helpers.server import ServerProcess, eventually
 
@@ -123,6 +124,22 @@ def test_several_domains_are_decided_about_one_by_one(server: ServerProcess) -> 
     assert not_one.describe_elasticsearch_domains(DomainNames=["two"])["DomainStatusList"]
 
 
+def test_what_one_domain_denies_no_other_opens(server: ServerProcess) -> None:
+    """Domains are names of the same documents."""
+    key = person(server, may("es:*"))
+    deny = {"Version": "2012-10-17", "Statement": [
+        {"Effect": "Deny", "Principal": {"AWS": "*"}, "Action": "es:ESHttpGet", "Resource": arn("es", "domain/shut/secret/*")}]}  # fmt: skip
+    server.client("es").create_elasticsearch_domain(DomainName="shut", AccessPolicies=json.dumps(deny))
+    server.client("es").create_elasticsearch_domain(DomainName="zz-other")
+
+    def ask(path: str) -> int:
+        plain = signed(Plain("GET", f"/_es{path}"), server.port, key, "es")
+        return exchange(server, plain.wire(server.port), "GET").status
+
+    assert ask("/secret/_doc/1") == 403
+    assert ask("/plain/_doc/1") == 404
+
+
 def test_log_streams_are_named_to_policies(server: ServerProcess) -> None:
     name = function(server.client("lambda"), role(server))
     group = f"/aws/lambda/{name}"
@@ -192,6 +209,27 @@ def test_only_some_services_are_open_to_strangers(server: ServerProcess) -> None
         assert status == 400 and b"MissingAuthenticationToken" in body, (target, body)
 
 
+def test_a_stranger_has_no_name(server: ServerProcess) -> None:
+    """A policy for everybody may ask for a name (IAM User Guide, "aws:PrincipalArn")."""
+    sqs = server.client("sqs")
+    url = sqs.create_queue(QueueName="named")["QueueUrl"]
+    everybody = {"Effect": "Allow", "Principal": "*", "Action": "sqs:GetQueueUrl", "Resource": "*"}
+    form = b"Action=GetQueueUrl&QueueName=named"
+
+    def ask() -> int:
+        return unsigned(server, "POST", "/000000000000/named", form, content_type="application/x-www-form-urlencoded")[
+            0
+        ]
+
+    for condition, status in (
+        ({"Null": {"aws:PrincipalArn": "false"}}, 403),
+        ({"Null": {"aws:PrincipalArn": "true"}}, 200),
+    ):
+        policy = {"Version": "2012-10-17", "Statement": [{**everybody, "Condition": condition}]}
+        sqs.set_queue_attributes(QueueUrl=url, Attributes={"Policy": json.dumps(policy)})
+        assert ask() == status, condition
+
+
 def test_roles_that_are_not_there_look_like_those_that_one_may_not_have(server: ServerProcess) -> None:
     there = role(server)
     sts = server.client("sts", person(server))
@@ -248,8 +286,6 @@ def test_a_stack_does_not_come_from_its_servers_address(server: ServerProcess) -
 
 
 def test_the_servers_own_pages_know_who_asks(server: ServerProcess) -> None:
-    from helpers.raw import Plain, exchange, signed
-
     def ask(*statements: dict[str, Any]) -> int:
         plain = signed(Plain("GET", "/_sluiceway/status"), server.port, person(server, *statements), "sluiceway")
         return exchange(server, plain.wire(server.port), "GET").status
