@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import Any
+from unittest.mock import MagicMock
 
 import pytest
 from helpers.inprocess import ROOT, SCOPE
@@ -45,6 +46,6 @@ def test_policies_see_the_stage_that_the_connection_is_at(given: str, named: str
     edge = management_edge(Sockets(), ApiSettings())
     for name, method in (("PostToConnection", "POST"), ("GetConnection", "GET"), ("DeleteConnection", "DELETE")):
         params: dict[str, Any] = {"ConnectionId": given}
-        call = Call(edge.name, name, params, ROOT, SCOPE, "r", 0, "http://x")
+        call = Call(edge.name, name, params, ROOT, SCOPE, "r", 0, "http://x", MagicMock())
         api = "aaaaaaaaaa" if given != "aaaaaaaaaa-x" else ""
         assert edge.operations[name].resource(call) == SCOPE.arn("execute-api", f"{api}/{named.format(method)}")
