@@ -31,15 +31,39 @@ REFUSED: Final = {"AccessDenied", "AccessDeniedException", "AuthorizationError",
 MISSING: Final = {"MissingAuthenticationToken", "MissingAuthenticationTokenException", *REFUSED}
 #: Operations of S3 whose decision stands in the answer, for each object by itself.
 IN_THE_ANSWER: Final = {("s3", "DeleteObjects")}
+#: About no thing that policies can name (Service Authorization Reference), or about one that is not there yet.
+OF_NOTHING: Final = {
+    "apigatewaymanagementapi": "DeleteConnection GetConnection PostToConnection",
+    "apigatewayv2": "CreateApi GetApis ImportApi",
+    "cloudformation": "DescribeStackResources DescribeStacks GetTemplate ListStacks ValidateTemplate",
+    "dynamodb": "ListTables",
+    "dynamodbstreams": "ListStreams",
+    "es": "ListDomainNames",
+    "iam": "ListPolicies ListRoles ListUsers",
+    "kinesis": "DescribeLimits ListStreams",
+    "kms": "CreateKey GenerateRandom ListAliases ListKeys",
+    "lambda": "CreateEventSourceMapping GetAccountSettings ListEventSourceMappings ListFunctions",
+    "logs": "DescribeLogGroups",
+    "s3": "ListBuckets",
+    "secretsmanager": "GetRandomPassword ListSecrets",
+    "sns": "CheckIfPhoneNumberIsOptedOut ConfirmSubscription CreateSMSSandboxPhoneNumber DeleteSMSSandboxPhoneNumber "
+           "GetSMSAttributes GetSMSSandboxAccountStatus GetSubscriptionAttributes ListOriginationNumbers "
+           "ListPhoneNumbersOptedOut ListSMSSandboxPhoneNumbers ListSubscriptions ListTopics OptInPhoneNumber "
+           "SetSMSAttributes SetSubscriptionAttributes VerifySMSSandboxPhoneNumber",
+    "sqs": "CancelMessageMoveTask ListQueues",
+    "ssm": "DescribeParameters",
+    "sts": "GetCallerIdentity GetSessionToken",
+}  # fmt: skip
 CASES: Final = sorted((service, name) for service, names in operations().items() for name in names)
 
 
 @dataclass
 class Things:
-    """What is there, and would be touched."""
+    """What is there, and would be touched. ``almighty`` may do everything, but nothing to any of it."""
 
     server: ServerProcess
     stranger: tuple[str, str]
+    almighty: tuple[str, str]
     known: dict[str, Any]
 
     def state(self) -> str:
@@ -119,7 +143,10 @@ def things(server: ServerProcess) -> Things:
             StreamName="things", ShardId="shardId-000000000000", ShardIteratorType="LATEST")["ShardIterator"],
         "dynamodb.Key": {"id": {"S": "x"}}, "dynamodb.Item": {"id": {"S": "x"}},
     }  # fmt: skip
-    return Things(server, person(server, may("sluiceway:Nothing")), known | of_service)
+    they = ["arn:aws:*:*:*:*things*", key["Arn"], "arn:aws:iam::*:user/someone", known["RoleArn"], known["PolicyArn"],
+            f"arn:aws:apigateway:*::/apis/{known['ApiId']}*"]  # fmt: skip
+    almighty = person(server, may("*"), may("*", they, "Deny"))
+    return Things(server, person(server, may("sluiceway:Nothing")), almighty, known | of_service)
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -181,6 +208,20 @@ def test_an_operation_is_refused_to_who_may_not(things: Things, service: str, op
         assert answer.status == 200 and answer.body.count(b"<Code>AccessDenied</Code>") == 1
     elif (service, operation) == ("sns", "ConfirmSubscription"):
         assert answer.code == "InvalidParameter", answer  # a token proves the right, and this is none
+    else:
+        assert answer.code in REFUSED and answer.status in (400, 403), answer
+
+
+@pytest.mark.parametrize(
+    ("service", "operation"),
+    [case for case in CASES if case[1] not in OF_NOTHING.get(case[0], "").split()],
+    ids=lambda value: value,
+)
+def test_an_operation_is_about_what_it_names(things: Things, service: str, operation: str) -> None:
+    """What is denied of a thing can't be done to it, whatever else is allowed."""
+    answer = ask(things, service, operation, things.almighty)
+    if (service, operation) in IN_THE_ANSWER:
+        assert answer.status == 200 and answer.body.count(b"<Code>AccessDenied</Code>") == 1
     else:
         assert answer.code in REFUSED and answer.status in (400, 403), answer
 
