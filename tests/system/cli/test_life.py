@@ -187,9 +187,9 @@ def ephemeral(forked: ForkedServer) -> ForkedServer:
     return forked.ephemeral()
 
 
-def reset(server: ServerProcess, method: str = "POST") -> int:
+def reset(server: ServerProcess, method: str = "POST", more: str = "") -> int:
     with socket.create_connection(("127.0.0.1", server.port), 30) as connection:
-        head = f"{method} /_sluiceway/reset HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+        head = f"{method} /_sluiceway/reset HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\nConnection: close\r\n{more}\r\n"
         connection.sendall(head.encode())
         answer = connection.makefile("rb").read()
     return int(answer.split()[1])
@@ -211,6 +211,7 @@ def test_reset_wipes_everything_and_the_folder_is_gone_at_exit(ephemeral: Forked
         assert sqs.receive_message(QueueUrl=url)["Messages"][0]["Body"] == "hello"
         kinesis.create_stream(StreamName="wiped", ShardCount=1)
         assert reset(ephemeral, "GET") == 405
+        assert reset(ephemeral, more="Origin: https://evil.example\r\n") == 403  # a page in a browser on this machine
         assert reset(ephemeral) == 200, round_
         assert [bucket["Name"] for bucket in s3.list_buckets()["Buckets"]] == []
         assert not sqs.list_queues().get("QueueUrls")
