@@ -205,9 +205,8 @@ def _of_caller(principal: Principal) -> dict[str, list[str]]:
         conditions["aws:userid"] = [f"{principal.id}:{principal.session}"]
     else:
         conditions["aws:username"] = [principal.name]
-    if principal.access_key_id.startswith(
-        "ASIA"
-    ):  # a session; there are no devices, and long-lived keys don't have the key
+    # Only sessions have the key, and there are no devices.
+    if principal.access_key_id.startswith("ASIA"):
         conditions["aws:MultiFactorAuthPresent"] = ["false"]
     for key, value in principal.tags.items():
         conditions[f"aws:PrincipalTag/{key}"] = [value]
