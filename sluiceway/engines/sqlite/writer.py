@@ -127,7 +127,7 @@ class Writer:
         self._state = threading.Lock()  # of ``trouble`` and ``_damaged`` together
         self._closing = False
         self._current: tuple[SqliteTx, float, Job] | None = None
-        self.log_pages = 0  # in the write-ahead log, since it last began anew
+        self.log_pages = 0.0  # in the write-ahead log since it last began anew, counted in pages of the setting's size
         self._connection = self._connect()
         self.stats = StoreStats(waiting=lambda: len(self._waiting))
         self.trouble: str | None = None
@@ -257,6 +257,8 @@ class Writer:
 
     def _connect(self) -> apsw.Connection:
         connection = connect(self._path, self._limits, writer=True)
+        page_bytes = int(connection.execute("PRAGMA page_size").fetchall()[0][0])  # of the file, which may be older
+        self._page_size = page_bytes / self._limits.page_bytes
         connection.set_wal_hook(self._count_pages)
         connection.set_busy_handler(self._wait_for_lock)
         return connection
@@ -269,7 +271,7 @@ class Writer:
         return tries * _BUSY_STEP_S * 1000 < BUSY_MS
 
     def _count_pages(self, _connection: apsw.Connection, _database: str, pages: int) -> int:
-        self.log_pages = pages
+        self.log_pages = pages * self._page_size
         return apsw.SQLITE_OK
 
     def _catch_up(self) -> None:
