@@ -18,7 +18,7 @@ class ReactionSettings(Section):
         1000, description="Events past the cursor that may be delivered out of order before it waits for the oldest."
     )
     in_store_batch: int = Field(
-        256, description="Deliveries into the store in one transaction (about 10 ms), so that others get their turn."
+        256, description="Deliveries into the store in one transaction (10 to 30 ms), so that others get their turn."
     )
     active_max: int = Field(5000, description="Reactions that deliver outward at the same time; more wait their turn.")
     in_store_groups: int = Field(4, description="Such transactions in one commit: 1,000 queues are one disk write.")

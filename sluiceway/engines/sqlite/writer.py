@@ -257,7 +257,7 @@ class Writer:
 
     def _connect(self) -> apsw.Connection:
         connection = connect(self._path, self._limits, writer=True)
-        page_bytes = int(connection.execute("PRAGMA page_size").fetchall()[0][0])  # of the file, which may be older
+        page_bytes = int(str(connection.pragma("page_size")))  # of the file, which may be older
         self._page_size = page_bytes / self._limits.page_bytes
         connection.set_wal_hook(self._count_pages)
         connection.set_busy_handler(self._wait_for_lock)
