@@ -10,7 +10,6 @@ import re
 import shutil
 import signal
 import ssl
-import sys
 import tempfile
 import threading
 from collections.abc import Callable, Coroutine
@@ -20,6 +19,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from sluiceway.cli import logs
 from sluiceway.cli.running import Failed, announce, fail, find, settings_from
 from sluiceway.config import Settings
 from sluiceway.errors import DomainError
@@ -57,7 +57,7 @@ def up(
     try:
         settings = settings_from(_given(folder, host, port, log_format))
         _check_tls(settings)
-        _configure_logs(settings)
+        logs.configure(settings)
         _run(_serve(settings, template, stack, ephemeral))
     finally:
         if ephemeral and folder is not None:
@@ -169,37 +169,3 @@ def _teller(settings: Settings) -> Say:
             typer.echo(text)
 
     return say
-
-
-class _Lines(logging.Formatter):
-    """One readable line for each record; a traceback follows on lines of its own."""
-
-    def __init__(self) -> None:
-        super().__init__("%(asctime)s %(levelname)-7s %(name)s: %(message)s", "%H:%M:%S")
-
-    def format(self, record: logging.LogRecord) -> str:
-        """Names without the package in front."""
-        record.name = record.name.removeprefix("sluiceway.")
-        return super().format(record)
-
-
-class _Json(logging.Formatter):
-    def format(self, record: logging.LogRecord) -> str:
-        """One JSON object a line."""
-        row = {
-            "time": datetime.fromtimestamp(record.created, UTC).isoformat(),
-            "level": record.levelname.lower(),
-            "logger": record.name,
-            "message": record.getMessage(),
-        }
-        if record.exc_info:
-            row["exception"] = self.formatException(record.exc_info)
-        return json.dumps(row, ensure_ascii=False)
-
-
-def _configure_logs(settings: Settings) -> None:
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(_Json() if settings.log_format == "json" else _Lines())
-    logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)
-    logging.captureWarnings(True)
-    logging.getLogger("sluiceway").setLevel(settings.log_level.upper())

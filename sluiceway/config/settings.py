@@ -28,6 +28,10 @@ class Settings(BaseModel):
     region: str = Field("us-east-1", pattern=r"^[a-z0-9-]{1,32}$", description="Region in every ARN and signature.")
     log_format: Literal["text", "json"] = Field("text", description="One readable line per event, or one JSON object.")
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least severe level logged.")
+    log_repeats_max: int = Field(
+        20,
+        description="Lines of one kind in a second; more are counted, so that a fault can't fill the disk with them.",
+    )
     http: HttpSettings = Field(default_factory=HttpSettings)
     store: StoreSettings = Field(default_factory=StoreSettings)
     security: SecuritySettings = Field(default_factory=SecuritySettings)
