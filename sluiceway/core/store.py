@@ -107,8 +107,9 @@ class Store(Protocol):
 
         ``fn`` is synchronous, free of I/O but ``tx``, and short: an engine may run it on the event loop, or on another
         thread, and again from the beginning if another function spoilt its group or it held up the event loop, so it
-        leaves its arguments as they are. If it raises, nothing of it is kept and the exception reaches the caller; other functions in the same group
-        are untouched.
+        leaves its arguments as they are. One without a name (a ``partial``) is not run on the event loop: so a caller
+        says that it takes long. If it raises, nothing of it is kept and the exception reaches the caller; other
+        functions in the same group are untouched.
         """
 
     async def view(self, fn: Callable[Concatenate[View, P], T], *args: P.args, **kwargs: P.kwargs) -> T:

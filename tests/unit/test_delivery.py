@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import random
+import threading
 import time
 from collections.abc import AsyncIterator, Iterator, Sequence
 from pathlib import Path
@@ -89,6 +90,25 @@ async def test_a_target_that_hangs_for_its_whole_timeout_delays_none_of_a_hundre
     assert p99 < limit_s
     assert hanging and (await bench.status("hangs")).lag >= EVENTS
     times_out.set()
+
+
+async def test_copies_for_many_are_made_beside_the_event_loop(bench: Bench) -> None:
+    on_loop: list[bool] = []
+    bench.targets["store"] = Counting(lambda _: on_loop.append(threading.current_thread() is threading.main_thread()))
+    await bench.start()
+    await bench.react("first", "store")
+    await bench.emit(1)
+    await until(lambda: bool(on_loop))
+
+    def more(tx: Tx) -> None:
+        for number in range(300):
+            bench.reactions.create(tx, Reaction(f"r{number}", "events", Target("store", "x")))
+
+    await bench.store.commit(more)
+    on_loop.clear()
+    await bench.emit(2)
+    await until(lambda: len(on_loop) == 301)
+    assert not any(on_loop)
 
 
 async def test_a_dead_target_is_asked_with_one_event_at_a_time_until_it_is_back(bench: Bench) -> None:
