@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Final
 
 import pytest
+from helpers.faulty_disk import Disk
 
 from sluiceway.config import StoreSettings
 from sluiceway.core.blobs import Blobs
@@ -157,3 +158,12 @@ async def blobs_bench(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIt
 @pytest.fixture
 def blobs(blobs_bench: BlobsBench) -> Blobs:
     return blobs_bench.open()
+
+
+@pytest.fixture
+def disk() -> Iterator[Disk]:
+    """A disk that fails when a test says so."""
+    made = Disk()
+    yield made
+    made.heal()  # or a store that recovers now, beside it, fails to close
+    made.unregister()

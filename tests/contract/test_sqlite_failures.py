@@ -6,7 +6,6 @@ import asyncio
 import random
 import shutil
 import subprocess
-import sys
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
@@ -14,6 +13,7 @@ from typing import Any
 
 import apsw
 import pytest
+from helpers.faulty_disk import Disk
 from helpers.waiting import until
 
 from sluiceway.config import StoreSettings
@@ -22,10 +22,6 @@ from sluiceway.core.store import Bounds, Tx
 from sluiceway.core.wakeups import Wakeups
 from sluiceway.engines.sqlite import SqliteStore, open_store
 from sluiceway.errors import Throttled, Unavailable
-
-sys.path.insert(0, str(Path(__file__).parent))
-
-from faulty_disk import Disk
 
 Opener = Callable[..., Any]
 
@@ -44,14 +40,6 @@ async def opener(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterato
     yield open_it
     for store in opened:
         await store.close()
-
-
-@pytest.fixture
-def disk() -> Iterator[Disk]:
-    made = Disk()
-    yield made
-    made.heal()  # or a store that recovers now, beside it, fails to close
-    made.unregister()
 
 
 def work(tx: Tx, number: int, padding: int = 100) -> int:

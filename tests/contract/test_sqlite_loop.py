@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-import sys
 import threading
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import apsw
 import pytest
+from helpers.faulty_disk import Disk
 from helpers.waiting import until
 
 from sluiceway.config import StoreSettings
@@ -21,10 +21,6 @@ from sluiceway.core.store import Tx
 from sluiceway.core.wakeups import Wakeups
 from sluiceway.engines.sqlite import SqliteStore, open_store
 from sluiceway.errors import Unavailable
-
-sys.path.insert(0, str(Path(__file__).parent))
-
-from faulty_disk import Disk
 
 Opener = Callable[..., Any]
 
@@ -41,14 +37,6 @@ async def opener(tmp_path: Path) -> AsyncIterator[Opener]:
     yield open_it
     for store in opened:
         await store.close()
-
-
-@pytest.fixture
-def disk() -> Iterator[Disk]:
-    made = Disk()
-    yield made
-    made.heal()
-    made.unregister()
 
 
 @asynccontextmanager

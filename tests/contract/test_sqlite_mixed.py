@@ -5,14 +5,14 @@ from __future__ import annotations
 
 import asyncio
 import random
-import sys
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 
 import apsw
 import pytest
+from helpers.faulty_disk import Disk
 from helpers.waiting import until
 
 from sluiceway.config import StoreSettings
@@ -21,10 +21,6 @@ from sluiceway.core.store import Tx, View
 from sluiceway.core.wakeups import Wakeups
 from sluiceway.engines.sqlite import SqliteStore, open_store
 from sluiceway.errors import Unavailable
-
-sys.path.insert(0, str(Path(__file__).parent))
-
-from faulty_disk import Disk
 
 #: Short enough that ``lingering`` is long, and that groups are cut.
 LIMITS: dict[str, Any] = {
@@ -41,14 +37,6 @@ LOAD_S = 3.0
 async def opened(folder: Path, **limits: Any) -> SqliteStore:
     tables = [frozenset({name}) for name in ("steady", "hot", "busy")]
     return await open_store(folder / "store.db", StoreSettings(**LIMITS | limits), SystemClock(), Wakeups(), *tables)
-
-
-@pytest.fixture
-def disk() -> Iterator[Disk]:
-    made = Disk()
-    yield made
-    made.heal()
-    made.unregister()
 
 
 @pytest.fixture

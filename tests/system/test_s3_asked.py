@@ -3,7 +3,6 @@ only be off."""
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable
 from typing import Any
 from xml.etree import ElementTree
@@ -12,18 +11,6 @@ import pytest
 from botocore.exceptions import ClientError
 from helpers.raw import Plain, exchange, signed
 from helpers.server import ServerProcess
-
-
-@pytest.fixture(scope="module")
-def s3(server: ServerProcess) -> Any:
-    return server.client("s3")
-
-
-@pytest.fixture
-def bucket(s3: Any, request: pytest.FixtureRequest) -> str:
-    name = f"b-{hashlib.md5(request.node.name.encode()).hexdigest()[:12]}"
-    s3.create_bucket(Bucket=name)
-    return name
 
 
 def refused(code: str, call: Callable[..., Any], **arguments: Any) -> Any:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import signal
 import time
@@ -20,18 +19,6 @@ MIB = 1024 * 1024
 ACCOUNT = "000000000000"
 ARCHIVES = ["GLACIER", "DEEP_ARCHIVE"]
 DAYS = {"RestoreRequest": {"Days": 2}}
-
-
-@pytest.fixture(scope="module")
-def s3(server: ServerProcess) -> Any:
-    return server.client("s3")
-
-
-@pytest.fixture
-def bucket(s3: Any, request: pytest.FixtureRequest) -> str:
-    name = f"b-{hashlib.md5(request.node.name.encode()).hexdigest()[:12]}"
-    s3.create_bucket(Bucket=name)
-    return name
 
 
 def refused(code: str, status: int, call: Callable[..., Any], **arguments: Any) -> Any:

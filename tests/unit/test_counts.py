@@ -6,7 +6,7 @@ import random
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -120,7 +120,7 @@ async def test_there_are_as_many_as_the_limit_says_and_nobody_counts_them_again(
     kind = KINDS[name]
 
     async def do(fn: Callable[[Tx, str], Any], which: str) -> None:
-        await store.commit(lambda tx: fn(Unwalked(tx, kind.rows), which))  # type: ignore[arg-type]
+        await store.commit(lambda tx: fn(cast(Tx, Unwalked(tx, kind.rows)), which))
 
     await store.commit(kind.create, "name-0")
     for number in range(1, MOST):

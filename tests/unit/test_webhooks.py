@@ -29,11 +29,13 @@ from helpers.targets import (
     reaction,
 )
 
-from sluiceway.reactions.target import DeliveryFailed
+from sluiceway.reactions.target import Attempt, DeliveryFailed
 from sluiceway.reactions.targets import guard, resolver
 from sluiceway.reactions.targets.challenges import answer_to
 from sluiceway.reactions.targets.guard import Refused, is_public
 from sluiceway.reactions.targets.resolver import guarded_socket
+
+FIRST = Attempt(0, 0)
 
 
 @pytest.fixture
@@ -145,9 +147,9 @@ async def test_one_that_hangs_disturbs_no_other(kit: Kit, endpoint: Endpoint) ->
     async with a_socket(silence) as port:
         target = kit.targets(http_s=3.0)["http"]
         stuck = [asyncio.create_task(target.deliver(reaction("http", f"http://127.0.0.1:{port}/{at}"), [message()],
-                                                    attempt=None)) for at in range(40)]  # type: ignore[arg-type]  # fmt: skip
+                                                    attempt=FIRST)) for at in range(40)]  # fmt: skip
         await asyncio.sleep(0.1)
-        await target.deliver(reaction("http", endpoint.url), [message()], attempt=None)  # type: ignore[arg-type]
+        await target.deliver(reaction("http", endpoint.url), [message()], attempt=FIRST)
         assert len(endpoint.got) == 1 and not any(task.done() for task in stuck)
         outcomes = await asyncio.gather(*stuck, return_exceptions=True)
         assert all(isinstance(outcome, DeliveryFailed) for outcome in outcomes)
@@ -169,11 +171,11 @@ async def test_names_that_take_forever_to_look_up_disturb_nobody(
     monkeypatch.setattr(resolver, "look_up", look_up)
     target = kit.targets(http_s=2.0)["http"]
     slow = [reaction("http", f"http://slow{at}.example/") for at in range(20)]
-    stuck = [asyncio.create_task(target.deliver(one, [message()], attempt=None)) for one in slow]  # type: ignore[arg-type]
+    stuck = [asyncio.create_task(target.deliver(one, [message()], attempt=FIRST)) for one in slow]
     await asyncio.sleep(0.1)
     port = endpoint.url.rpartition(":")[2]
     quick = reaction("http", f"http://quick.example:{port}/")
-    await target.deliver(quick, [message()], attempt=None)  # type: ignore[arg-type]
+    await target.deliver(quick, [message()], attempt=FIRST)
     await asyncio.to_thread(lambda: None)
     assert len(endpoint.got) == 1 and not any(task.done() for task in stuck)
     outcomes = await asyncio.gather(*stuck, return_exceptions=True)
@@ -282,10 +284,10 @@ async def test_no_more_messages_a_second_than_the_policy_allows(kit: Kit, endpoi
     target = kit.targets()["http"]
     slow, quick = reaction("http", endpoint.url, per_second=5), reaction("http", endpoint.url)
     began = time.monotonic()
-    await asyncio.gather(*(target.deliver(slow, [message()], attempt=None) for _ in range(5)))  # type: ignore[arg-type]
+    await asyncio.gather(*(target.deliver(slow, [message()], attempt=FIRST) for _ in range(5)))
     assert 0.78 < time.monotonic() - began < 8
     began = time.monotonic()
-    await asyncio.gather(*(target.deliver(quick, [message()], attempt=None) for _ in range(5)))  # type: ignore[arg-type]
+    await asyncio.gather(*(target.deliver(quick, [message()], attempt=FIRST) for _ in range(5)))
     assert time.monotonic() - began < 0.78
     await target.close()
 
