@@ -6,6 +6,7 @@ import re
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -78,11 +79,12 @@ def _start(data: Path, about: Starts | None) -> float:
     began = time.perf_counter()
     with subprocess.Popen(command, stdout=subprocess.DEVNULL, env=environment(data.parent)) as process:
         try:
-            taken = first_answer(process, data, port) - began
+            target = first_answer(process, data, port, lambda target: target.wire("s3", "GET", "/"))
+            taken = time.perf_counter() - began
             if about is not None:
                 time.sleep(IDLE_S)
                 about.idle = sizes_of(process.pid)
-                _use(Target("sluiceway", port, process.pid, key_of(data)))
+                _use(target)
                 time.sleep(IDLE_S)
                 about.used = sizes_of(process.pid)
             return taken
@@ -90,19 +92,19 @@ def _start(data: Path, about: Starts | None) -> float:
             process.terminate()
 
 
-def first_answer(process: subprocess.Popen[bytes], data: Path, port: int) -> float:
-    """When a list of the buckets was answered; asked again every few milliseconds until somebody listens."""
+def first_answer(process: subprocess.Popen[bytes], data: Path, port: int, request: Callable[[Target], bytes]) -> Target:
+    """The server, as soon as it has answered ``request``; asked again every few milliseconds until somebody listens."""
     while process.poll() is None:
         connection = Connection(port, time.perf_counter)
         try:
             target = Target("sluiceway", port, process.pid, key_of(data))
-            answer, _ = connection.ask(target.wire("s3", "GET", "/"))
+            answer, _ = connection.ask(request(target))
         except (OSError, ValueError):
             time.sleep(0.003)
             continue
         check(answer)
         connection.close()
-        return time.perf_counter()
+        return target
     raise RuntimeError("the server did not start")
 
 

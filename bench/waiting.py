@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,8 +15,8 @@ from bench.cases.queues import BODY, call, messages
 from bench.goal import Goal, at_most, number
 from bench.load import check
 from bench.queue_fill import fill_folder
-from bench.server import environment, free_port, key_of
-from bench.starts import IDLE_S, MIB, ROUNDS, sizes_of
+from bench.server import environment, free_port
+from bench.starts import IDLE_S, MIB, ROUNDS, first_answer, sizes_of
 from bench.wire import Connection, Target
 
 NAME = "messages waiting"
@@ -52,7 +52,7 @@ class Waiting:
 def measure(data: Path, quick: bool) -> Waiting:
     """``data`` is a folder that is not there yet."""
     found = Waiting(QUICK_COUNT if quick else COUNT)
-    with _server(data) as (target, _):
+    with _server(data, lambda target: target.wire("s3", "GET", "/")) as (target, _):
         client = target.client("sqs")
         client.create_queue(QueueName=_QUEUE)
         found.before = _used(target, client.create_queue(QueueName="empty")["QueueUrl"])
@@ -62,39 +62,28 @@ def measure(data: Path, quick: bool) -> Waiting:
     found.file_bytes = (data / "store.db").stat().st_size
     subprocess.run(["sync"], check=False)  # so that the starts don't wait for what was filled in
     for _ in range(ROUNDS):
-        with _server(data) as (target, seconds):
+        with _server(data, _receive) as (target, seconds):
             found.starts.append(seconds)
             found.after = _used(target, _url(target.port))
     return found
 
 
 @contextmanager
-def _server(data: Path) -> Iterator[tuple[Target, float]]:
-    """A server, and the seconds from its process's beginning until it answered a receive."""
+def _server(data: Path, request: Callable[[Target], bytes]) -> Iterator[tuple[Target, float]]:
+    """A server, and the seconds from its process's beginning until it answered ``request``."""
     port = free_port()
     command = [sys.executable, "-m", "sluiceway", "up", "--data", str(data), "--port", str(port)]
     began = time.perf_counter()
     with subprocess.Popen(command, stdout=subprocess.DEVNULL, env=environment(data.parent)) as process:
         try:
-            target = _answering(process, data, port)
+            target = first_answer(process, data, port, request)
             yield target, time.perf_counter() - began
         finally:
             process.terminate()
 
 
-def _answering(process: subprocess.Popen[bytes], data: Path, port: int) -> Target:
-    """Asked again every few milliseconds until somebody listens."""
-    while process.poll() is None:
-        connection = Connection(port, time.perf_counter)
-        try:
-            target = Target("sluiceway", port, process.pid, key_of(data))
-            connection.ask(call(target, "ReceiveMessage", QueueUrl=_url(port), VisibilityTimeout=0))
-        except (OSError, ValueError):
-            time.sleep(0.003)
-            continue
-        connection.close()
-        return target
-    raise RuntimeError("the server did not start")
+def _receive(target: Target) -> bytes:
+    return call(target, "ReceiveMessage", QueueUrl=_url(target.port), VisibilityTimeout=0)
 
 
 def _url(port: int) -> str:
