@@ -31,7 +31,7 @@ async def tend(wakeups: Wakeups, name: str, work: Callable[[], Awaitable[float |
         except (Throttled, Unavailable) as error:
             log.warning("%s for now: %s", undone, error.message)
             await asyncio.sleep(AGAIN_S)
-        except Exception:
+        except Exception:  # a task that ended here would leave its work undone until the next start
             log.exception("%s for now", undone)
             await asyncio.sleep(AGAIN_S)
         finally:
